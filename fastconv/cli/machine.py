@@ -1,0 +1,80 @@
+"""What the figures of a run depend on: the CPU, its peak, the threads of both sides and the versions."""
+
+import platform
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import fastconv
+from fastconv import _core
+
+__all__ = ["Machine", "cpu_name", "describe", "limited_threads"]
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run took place; `peak` is in GFLOP/s, measured by an FMA loop on as many threads as the run uses."""
+
+    cpu: str
+    isa: str
+    threads: int
+    peak: float
+    blas: str
+    fastconv: str
+    numpy: str
+    python: str
+
+
+def cpu_name() -> str:
+    """Name of the CPU as Linux tells it, else what `platform` knows of it."""
+    if _CPUINFO.is_file():
+        for line in _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+@contextmanager
+def limited_threads(threads: int) -> Iterator[str]:
+    """Hold fastconv and NumPy's BLAS to `threads` threads; gives a description of the BLAS and its threads."""
+    with ExitStack() as stack:
+        stack.enter_context(fastconv.threads(threads))
+        try:
+            from threadpoolctl import threadpool_info, threadpool_limits
+        except ImportError:
+            yield "threads not limited: threadpoolctl is not installed"
+            return
+        stack.enter_context(threadpool_limits(threads, user_api="blas"))
+        pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+        names = [f"{pool['internal_api']} {pool['version']}, threads: {pool['num_threads']}" for pool in pools]
+        yield "; ".join(names) or "threads not limited: threadpoolctl does not know this BLAS"
+
+
+def describe(dtype: str, threads: int, blas: str) -> Machine:
+    """Gather the facts of a run and measure the peak of the CPU.
+
+    Parameters
+    ----------
+    dtype : str
+        ``"float32"`` or ``"float64"``.
+    threads : int
+        Threads of the run.
+    blas : str
+        Description of NumPy's BLAS, from `limited_threads`.
+    """
+    return Machine(
+        cpu=cpu_name(),
+        isa=_core.isa(),
+        threads=threads,
+        peak=_core.peak_gflops(dtype, threads),
+        blas=blas,
+        fastconv=fastconv.__version__,
+        numpy=np.__version__,
+        python=platform.python_version(),
+    )

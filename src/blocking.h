@@ -1,0 +1,22 @@
+/* Every block size and threshold of the drivers, with the cache or measurement it comes from. */
+#ifndef FC_BLOCKING_H
+#define FC_BLOCKING_H
+
+/* Steps of a reduction between two visits of C. A panel of B of this depth is 32 KiB with AVX-512 (16 KiB with AVX2):
+ * it stays in L1 while the panels of A stream past it. It also bounds the length of a rounding chain. */
+enum { FC_DEPTH_BLOCK = 256 };
+
+/* Packed block of B, and of A where it is packed in the loop: together about half of a 1 MiB L2. */
+enum { FC_B_BLOCK_BYTES = 320 << 10, FC_A_BLOCK_BYTES = 192 << 10 };
+
+/* Padded image block of the direct kernels, read by every panel of weights: a part of L2. */
+enum { FC_IMAGE_BLOCK_BYTES = 256 << 10 };
+
+/* Scratch a thread may take; an algorithm that would need more refuses the problem. */
+enum { FC_SCRATCH_LIMIT = 16 << 20 };
+
+/* Partial weight gradients: how many chunks the reduction is split into at most, and their bytes in sum. More chunks
+ * serve more threads, but each is a pass over dw. */
+enum { FC_PARTIAL_CHUNKS = 16, FC_PARTIAL_BYTES = 8 << 20 };
+
+#endif

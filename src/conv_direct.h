@@ -1,0 +1,10 @@
+/* The direct algorithm's two drivers share their limits. */
+#ifndef FC_CONV_DIRECT_H
+#define FC_CONV_DIRECT_H
+
+#include "correlation.h"
+
+/* conv_direct_weight.c */
+void fc_direct_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace);
+
+#endif

@@ -1,0 +1,176 @@
+/* Implicit im2col + GEMM: panels of the im2col matrix are gathered straight from the image; the matrix never exists.
+ *
+ * With lanes along pixels (NCHW), A is the weights and B the image; along channels (NHWC) the other way round.
+ * (Chellapilla et al., "High Performance Convolutional Neural Networks for Document Processing", 2006, for im2col;
+ * Chetlur et al., "cuDNN: Efficient Primitives for Deep Learning", 2014, for gathering it tile by tile.)
+ */
+#include "im2col.h"
+#include "pack_weights.h"
+#include "parallel.h"
+
+typedef struct {
+    const fc_correlation *c;
+    fc_gemm gemm;
+    fc_gemm_grid grid;
+    const char *packed;
+    size_t group_bytes, scratch_bytes;
+    char *scratch;
+} im2col_job;
+
+/* The image and group of one task, for the call-backs. */
+typedef struct {
+    const fc_correlation *c;
+    const char *x;
+    char *y;
+} im2col_image;
+
+static void pack_pixels_b(const void *context, ptrdiff_t column, ptrdiff_t columns, ptrdiff_t k, ptrdiff_t depth,
+                          char *panel)
+{
+    const im2col_image *image = context;
+    const fc_correlation *c = image->c;
+    const ptrdiff_t width = c->kernels->tile_columns;
+    for (ptrdiff_t t = 0; t < c->taps; t++) {
+        const fc_tap_range range = fc_steps_of_tap(c, FC_LANES_PIXELS, t, k, depth);
+        if (range.count)
+            fc_gather_pixels(c, fc_at(c, image->x, range.q * c->x_c), t, column, columns,
+                             fc_at(c, panel, range.first * width), range.step * width, range.count, width);
+    }
+}
+
+static void pack_pixels_a(const void *context, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t k, ptrdiff_t depth, char *panel)
+{
+    const im2col_image *image = context;
+    const fc_correlation *c = image->c;
+    for (ptrdiff_t t = 0; t < c->taps; t++) {
+        const fc_tap_range range = fc_steps_of_tap(c, FC_LANES_CHANNELS, t, k, depth);
+        if (range.count == 0)
+            continue;
+        const void *pixel[64];
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            const ptrdiff_t h = (row + i) / c->ow * c->stride_h + c->tap[t].h;
+            const ptrdiff_t w = (row + i) % c->ow * c->stride_w + c->tap[t].w;
+            const int inside = h >= 0 && h < c->h && w >= 0 && w < c->w;
+            pixel[i] = inside ? fc_at(c, image->x, h * c->x_h + w * c->x_w + range.q * c->x_c) : NULL;
+        }
+        c->kernels->pack_columns(fc_at(c, panel, range.first * rows), rows, pixel, (int)rows, c->x_c, range.count);
+    }
+}
+
+/* A finished block of C to where y has it: row by row of the lattice. */
+static void store_block(const void *context, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t column, ptrdiff_t columns,
+                        const char *block, ptrdiff_t ld)
+{
+    const im2col_image *image = context;
+    const fc_correlation *c = image->c;
+    const int pixel_columns = c->lanes == FC_LANES_PIXELS;
+    const ptrdiff_t first = pixel_columns ? column : row, end = first + (pixel_columns ? columns : rows);
+    for (ptrdiff_t p = first; p < end;) {
+        const ptrdiff_t h = p / c->ow, w = p % c->ow, count = fc_min(c->ow - w, end - p);
+        char *to = fc_at(c, image->y, h * c->y_h + w * c->y_w);
+        if (pixel_columns)
+            c->kernels->store_strided(fc_at(c, to, row * c->y_c), c->y_c, c->y_w, fc_at(c, block, p - first), ld, rows,
+                                      count);
+        else
+            c->kernels->store_strided(fc_at(c, to, column * c->y_c), c->y_w, c->y_c,
+                                      fc_at(c, block, (p - first) * ld), ld, count, columns);
+        p += count;
+    }
+}
+
+static int stores_in_place(const fc_correlation *c)
+{
+    if (c->lanes == FC_LANES_PIXELS)
+        return c->y_w == 1 && c->y_h == c->ow;
+    return c->y_c == 1 && c->y_h == c->ow * c->y_w;
+}
+
+static void im2col_task(void *context, ptrdiff_t task, int thread)
+{
+    const im2col_job *job = context;
+    const fc_correlation *c = job->c;
+    const ptrdiff_t b = task % job->grid.b, a = task / job->grid.b % job->grid.a;
+    const ptrdiff_t product = task / job->grid.b / job->grid.a, group = product % c->groups, n = product / c->groups;
+    const im2col_image image = {
+        .c = c,
+        .x = fc_at(c, c->x, n * c->x_n + group * c->q * c->x_c),
+        .y = fc_at(c, c->y, n * c->y_n + group * c->m * c->y_c),
+    };
+    const char *packed = job->packed + (size_t)group * job->group_bytes;
+    const char *bias = c->bias ? fc_at(c, c->bias, group * c->m) : NULL;
+    fc_gemm gemm = job->gemm;
+    gemm.context = &image;
+    if (gemm.c)
+        gemm.c = image.y;
+    if (c->lanes == FC_LANES_PIXELS)
+        gemm.packed_a = packed, gemm.row_bias = bias;
+    else
+        gemm.packed_b = packed, gemm.column_bias = bias;
+    const ptrdiff_t a_panels = fc_a_panels(&gemm), b_panels = fc_b_panels(&gemm);
+    fc_gemm_block(&gemm, fc_part(a_panels, job->grid.a, a), fc_part(a_panels, job->grid.a, a + 1),
+                  fc_part(b_panels, job->grid.b, b), fc_part(b_panels, job->grid.b, b + 1),
+                  job->scratch + (size_t)thread * job->scratch_bytes);
+}
+
+static void correlate(const fc_correlation *c, int threads, fc_workspace *workspace)
+{
+    im2col_job job = {.c = c, .gemm = fc_correlation_gemm(c, c->lanes)};
+    job.gemm.store = store_block;
+    job.gemm.c = stores_in_place(c) ? c->y : NULL;
+    job.gemm.ldc = c->lanes == FC_LANES_PIXELS ? c->y_c : c->y_w;
+    job.group_bytes = fc_packed_group_bytes(c, c->lanes);
+    char *fresh = c->packed ? NULL : fc_take(workspace, (size_t)c->groups * job.group_bytes);
+    job.packed = c->packed ? c->packed : fresh;
+    job.grid = fc_gemm_split(&job.gemm, c->n * c->groups, threads);
+    const ptrdiff_t tasks = c->n * c->groups * job.grid.a * job.grid.b;
+    threads = (int)fc_min(threads, tasks);
+
+    /* The scratch of the largest block; which operand comes packed decides what it holds. */
+    fc_gemm sized = job.gemm;
+    *(c->lanes == FC_LANES_PIXELS ? &sized.packed_a : &sized.packed_b) = (const char *)c;
+    job.scratch_bytes = fc_gemm_scratch(&sized, fc_ceil_div(fc_a_panels(&sized), job.grid.a),
+                                        fc_ceil_div(fc_b_panels(&sized), job.grid.b));
+    job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    if (!workspace->base)
+        return;
+    if (fresh)
+        fc_pack_all_weights(c, c->lanes, threads, fresh);
+    job.gemm.pack_a = pack_pixels_a;
+    job.gemm.pack_b = pack_pixels_b;
+    fc_parallel_for(threads, tasks, im2col_task, &job);
+}
+
+static const char *refuses(const fc_correlation *c, fc_operation operation)
+{
+    (void)c, (void)operation;
+    return NULL;
+}
+
+/* The products at the pace of the register tiles that cover them, the gathered elements on top. */
+static double cycles(const fc_correlation *c, fc_operation operation)
+{
+    fc_gemm gemm = fc_correlation_gemm(c, c->lanes);
+    if (operation == FC_BACKWARD_WEIGHT)
+        gemm = fc_weight_gemm(c, c->oh * c->ow);
+    const double rows_of_panel = (double)gemm.m / (double)fc_a_panels(&gemm);
+    const double vectors = (double)fc_ceil_div(gemm.n, c->kernels->lanes);
+    /* Two FMAs a cycle, two loads a cycle, and at least the FMA's latency a step. */
+    const double step = fc_tile_step_cycles(rows_of_panel);
+    const double products = (double)fc_a_panels(&gemm) * vectors / 2 * step * (double)gemm.k;
+    const double gathered = (double)fc_depth(c) * (double)(c->oh * c->ow);
+    const int runs_are_dense = c->lanes == FC_LANES_CHANNELS || (c->stride_w == 1 && c->x_w == 1);
+    double element = runs_are_dense ? 2.5 / (double)c->kernels->lanes : 1.0;
+    if (operation == FC_BACKWARD_WEIGHT)
+        element += 4.0 / (double)c->kernels->lanes;
+    return (double)(c->n * c->groups) * (products + gathered * element);
+}
+
+const fc_conv_algorithm fc_algorithm_im2col = {
+    .name = "im2col",
+    .variant = "implicit GEMM",
+    .rank = "register tiles waste nothing on any shape; pays for gathering each panel from the image",
+    .refuses = refuses,
+    .cycles = cycles,
+    .correlate = correlate,
+    .correlate_weights = fc_im2col_correlate_weights,
+};

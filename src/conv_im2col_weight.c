@@ -1,0 +1,182 @@
+/* The weight gradient as a product over pixels: dw = dy · im2col(x)^T.
+ *
+ * NCHW: rows are dy's channels, columns are (channel, tap) pairs, and C is dw as OIHW has it. NHWC: rows are
+ * (tap, channel) pairs, columns dy's channels, and C is dw as HWIO has it. The sum runs over images and blocks of
+ * pixels in their order, whatever thread takes which block of dw.
+ */
+#include "blocking.h"
+#include "im2col.h"
+#include "pack_weights.h"
+#include "parallel.h"
+#include "weight_partials.h"
+
+typedef struct {
+    const fc_correlation *c;
+    fc_gemm_grid grid;
+    fc_weight_partials partials;
+    size_t scratch_bytes, rows_bytes;
+    char *scratch;
+} weight_job;
+
+/* One block of pixels of one image and group, for the call-backs. */
+typedef struct {
+    const fc_correlation *c;
+    const char *x, *dy;
+    ptrdiff_t first_pixel;
+    char *rows;  /* one panel's rows of the im2col matrix before they are turned */
+} weight_pixels;
+
+fc_gemm fc_weight_gemm(const fc_correlation *c, ptrdiff_t pixels)
+{
+    const int pixel_lanes = c->lanes == FC_LANES_PIXELS;
+    return (fc_gemm){
+        .kernels = c->kernels,
+        .element = c->element,
+        .m = pixel_lanes ? c->m : fc_depth(c),
+        .n = pixel_lanes ? fc_depth(c) : c->m,
+        .k = pixels,
+        .accumulate = 1,
+        .c = c->weights,
+        .ldc = pixel_lanes ? c->w_m : c->w_q,
+    };
+}
+
+/* NCHW: rows of dy, turned to one step a pixel. */
+static void pack_dy_rows(const void *context, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t k, ptrdiff_t depth, char *panel)
+{
+    const weight_pixels *pixels = context;
+    const fc_correlation *c = pixels->c;
+    const void *channel[64];
+    const int dense = c->y_h == c->ow * c->y_w;
+    for (ptrdiff_t p = 0; p < depth;) {
+        const ptrdiff_t at = pixels->first_pixel + k + p, h = at / c->ow, w = at % c->ow;
+        const ptrdiff_t count = dense ? depth : fc_min(depth - p, c->ow - w);
+        for (ptrdiff_t i = 0; i < rows; i++)
+            channel[i] = fc_at(c, pixels->dy, (row + i) * c->y_c + h * c->y_h + w * c->y_w);
+        c->kernels->pack_columns(fc_at(c, panel, p * rows), rows, channel, (int)rows, c->y_w, count);
+        p += count;
+    }
+}
+
+/* NCHW: rows of the im2col matrix, turned to one step a pixel. */
+static void pack_image_columns(const void *context, ptrdiff_t column, ptrdiff_t columns, ptrdiff_t k, ptrdiff_t depth,
+                               char *panel)
+{
+    const weight_pixels *pixels = context;
+    const fc_correlation *c = pixels->c;
+    const void *row[64];
+    for (ptrdiff_t j = 0; j < columns; j++) {
+        const ptrdiff_t q = (column + j) / c->taps, t = (column + j) % c->taps;
+        char *to = fc_at(c, pixels->rows, j * FC_DEPTH_BLOCK);
+        fc_gather_pixels(c, fc_at(c, pixels->x, q * c->x_c), t, pixels->first_pixel + k, depth, to, 0, 1, depth);
+        row[j] = to;
+    }
+    c->kernels->pack_columns(panel, c->kernels->tile_columns, row, (int)columns, 1, depth);
+}
+
+/* NHWC: (tap, channel) pairs of the pixels; a panel may begin in one tap and end in another. */
+static void pack_image_rows(const void *context, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t k, ptrdiff_t depth,
+                            char *panel)
+{
+    const weight_pixels *pixels = context;
+    const fc_correlation *c = pixels->c;
+    for (ptrdiff_t i = 0; i < rows;) {
+        const ptrdiff_t t = (row + i) / c->q, q = (row + i) % c->q, channels = fc_min(rows - i, c->q - q);
+        const fc_run run = {0, 0, channels};
+        ptrdiff_t begin, end;
+        fc_valid_outputs(c->ow, c->stride_w, c->tap[t].w, c->w, &begin, &end);
+        for (ptrdiff_t p = 0; p < depth;) {
+            const ptrdiff_t at = pixels->first_pixel + k + p, first = at % c->ow;
+            const ptrdiff_t count = fc_min(depth - p, c->ow - first);
+            const ptrdiff_t h = at / c->ow * c->stride_h + c->tap[t].h;
+            const int inside = h >= 0 && h < c->h;
+            const ptrdiff_t from = inside ? fc_max(first, fc_min(begin, first + count)) : first + count;
+            const ptrdiff_t to = inside ? fc_max(from, fc_min(end, first + count)) : first + count;
+            char *dst = fc_at(c, panel, p * rows + i);
+            c->kernels->pack_runs(dst, rows, c->x, 0, 1, from - first, NULL, 0, channels);
+            const char *src = fc_at(c, pixels->x, h * c->x_h + (from * c->stride_w + c->tap[t].w) * c->x_w + q * c->x_c);
+            if (from < to)
+                c->kernels->pack_runs(fc_at(c, dst, (from - first) * rows), rows, src, c->stride_w * c->x_w, c->x_c,
+                                      to - from, &run, 1, 0);
+            c->kernels->pack_runs(fc_at(c, dst, (to - first) * rows), rows, c->x, 0, 1, first + count - to, NULL, 0,
+                                  channels);
+            p += count;
+        }
+        i += channels;
+    }
+}
+
+/* NHWC: dy as it lies. */
+static void pack_dy_columns(const void *context, ptrdiff_t column, ptrdiff_t columns, ptrdiff_t k, ptrdiff_t depth,
+                            char *panel)
+{
+    const weight_pixels *pixels = context;
+    const fc_correlation *c = pixels->c;
+    const ptrdiff_t width = c->kernels->tile_columns;
+    const fc_run run = {0, 0, columns};
+    for (ptrdiff_t p = 0; p < depth;) {
+        const ptrdiff_t at = pixels->first_pixel + k + p, w = at % c->ow, count = fc_min(depth - p, c->ow - w);
+        const char *from = fc_at(c, pixels->dy, at / c->ow * c->y_h + w * c->y_w + column * c->y_c);
+        c->kernels->pack_runs(fc_at(c, panel, p * width), width, from, c->y_w, c->y_c, count, &run, 1,
+                              columns < width ? width : 0);
+        p += count;
+    }
+}
+
+static void weight_task(void *context, ptrdiff_t task, int thread)
+{
+    const weight_job *job = context;
+    const fc_correlation *c = job->c;
+    const ptrdiff_t b = task % job->grid.b, a = task / job->grid.b % job->grid.a;
+    const ptrdiff_t rest = task / job->grid.b / job->grid.a, group = rest % c->groups, chunk = rest / c->groups;
+    const int pixel_lanes = c->lanes == FC_LANES_PIXELS;
+    char *scratch = job->scratch + (size_t)thread * job->scratch_bytes;
+    weight_pixels pixels = {.c = c, .rows = scratch};
+    fc_weight_unit unit;
+    for (ptrdiff_t i = fc_partials_first(&job->partials, chunk); i < fc_partials_first(&job->partials, chunk + 1); i++) {
+        unit = fc_partials_unit(&job->partials, c, i);
+        pixels.x = fc_at(c, c->x, unit.n * c->x_n + group * c->q * c->x_c);
+        pixels.dy = fc_at(c, c->y, unit.n * c->y_n + group * c->m * c->y_c);
+        pixels.first_pixel = unit.row * c->ow;
+        fc_gemm gemm = fc_weight_gemm(c, unit.rows * c->ow);
+        gemm.pack_a = pixel_lanes ? pack_dy_rows : pack_image_rows;
+        gemm.pack_b = pixel_lanes ? pack_image_columns : pack_dy_columns;
+        gemm.context = &pixels;
+        gemm.c = fc_at(c, fc_partial(&job->partials, chunk), group * c->w_group);
+        const ptrdiff_t a_panels = fc_a_panels(&gemm), b_panels = fc_b_panels(&gemm);
+        fc_gemm_block(&gemm, fc_part(a_panels, job->grid.a, a), fc_part(a_panels, job->grid.a, a + 1),
+                      fc_part(b_panels, job->grid.b, b), fc_part(b_panels, job->grid.b, b + 1),
+                      scratch + job->rows_bytes);
+    }
+}
+
+void fc_im2col_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace)
+{
+    weight_job job = {.c = c};
+    /* Blocks of some depth blocks: C is visited once a depth block, so larger ones gain nothing. */
+    const ptrdiff_t rows = fc_max(1, fc_min(c->oh, 8 * FC_DEPTH_BLOCK / c->ow));
+    const fc_gemm gemm = fc_weight_gemm(c, rows * c->ow);
+    const ptrdiff_t tiles = c->groups * fc_a_panels(&gemm) * fc_b_panels(&gemm);
+    job.partials = fc_plan_partials(c, rows, tiles, workspace);
+    job.grid = fc_gemm_split(&gemm, c->groups * job.partials.chunks, threads);
+    const ptrdiff_t tasks = job.partials.chunks * c->groups * job.grid.a * job.grid.b;
+    threads = (int)fc_min(threads, tasks);
+    fc_workspace sizes = {0};
+    fc_take(&sizes, (size_t)(c->kernels->tile_columns * FC_DEPTH_BLOCK) * c->element);
+    job.rows_bytes = sizes.used;
+    /* An image's last block is shorter, and its depth blocks may come out deeper. */
+    const ptrdiff_t last_rows = c->oh - (job.partials.units_in_image - 1) * rows;
+    const ptrdiff_t unit_rows[] = {rows, last_rows};
+    for (int i = 0; i < 2; i++) {
+        const fc_gemm unit = fc_weight_gemm(c, unit_rows[i] * c->ow);
+        const size_t bytes = job.rows_bytes + fc_gemm_scratch(&unit, fc_ceil_div(fc_a_panels(&unit), job.grid.a),
+                                                              fc_ceil_div(fc_b_panels(&unit), job.grid.b));
+        job.scratch_bytes = bytes > job.scratch_bytes ? bytes : job.scratch_bytes;
+    }
+    job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    if (!workspace->base)
+        return;
+    fc_clear_partials(&job.partials, threads);
+    fc_parallel_for(threads, tasks, weight_task, &job);
+    fc_sum_partials(&job.partials, c, threads);
+}

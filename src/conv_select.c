@@ -1,0 +1,112 @@
+/* The ordered list of algorithms, and the choice among them by estimated cost. */
+#include "correlation.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Ties go to the first. Adding an algorithm is adding a line. */
+static const fc_conv_algorithm *const algorithms[FC_ALGORITHM_COUNT] = {&fc_algorithm_direct, &fc_algorithm_im2col};
+
+/* Costs are counted in cycles; the clock only matters for the thresholds below which a call stays serial. */
+static const double seconds_per_cycle = 1.0 / 3.5e9;
+
+/* What one algorithm says of all correlations of an operation. */
+static void assess(const fc_conv *conv, fc_operation operation, const fc_conv_algorithm *algorithm, int threads,
+                   int want_workspace, fc_tap *tap, fc_algorithm_record *record)
+{
+    *record = (fc_algorithm_record){
+        .name = algorithm->name, .variant = algorithm->variant, .reason = algorithm->rank, .eligible = 1};
+    const fc_view x = fc_dense_view(NULL, conv->layout, operation == FC_BACKWARD_INPUT ? conv->k : conv->c,
+                                    operation == FC_BACKWARD_INPUT ? conv->oh : conv->h,
+                                    operation == FC_BACKWARD_INPUT ? conv->ow : conv->w);
+    const fc_view y = fc_dense_view(NULL, conv->layout, operation == FC_BACKWARD_INPUT ? conv->c : conv->k,
+                                    operation == FC_BACKWARD_INPUT ? conv->h : conv->oh,
+                                    operation == FC_BACKWARD_INPUT ? conv->w : conv->ow);
+    double longest = 1;
+    const ptrdiff_t count = fc_correlation_count(conv, operation);
+    for (ptrdiff_t i = 0; i < count; i++) {
+        fc_correlation c;
+        fc_correlation_of(conv, operation, i, x, NULL, y, tap, &c);
+        if (c.taps == 0)
+            continue;
+        const char *refusal = algorithm->refuses(&c, operation);
+        if (refusal) {
+            record->eligible = 0;
+            record->reason = refusal;
+            return;
+        }
+        record->cost += algorithm->cycles(&c, operation) * seconds_per_cycle;
+        const double terms = operation == FC_BACKWARD_WEIGHT ? (double)c.n * (double)(c.oh * c.ow)
+                                                             : (double)c.q * (double)c.taps;
+        longest = terms > longest ? terms : longest;
+        if (want_workspace) {
+            fc_workspace sizes = {0};
+            (operation == FC_BACKWARD_WEIGHT ? algorithm->correlate_weights : algorithm->correlate)(&c, threads, &sizes);
+            record->workspace = sizes.used > record->workspace ? sizes.used : record->workspace;
+        }
+    }
+    record->multiply_adds = (double)conv->n * (double)conv->k * (double)(conv->oh * conv->ow) *
+                            (double)(conv->c / conv->groups) * (double)(conv->kh * conv->kw);
+    /* A chain of up to 256 products is summed in registers, the chains one after another in memory: rounding
+     * accumulates like a random walk over the longer of the two. */
+    const double unit = conv->dtype == FC_F32 ? 0x1p-24 : 0x1p-53;
+    const double chain = longest < 256 ? longest : 256 + longest / 256;
+    record->error_bound = unit * (2 + __builtin_sqrt(chain));
+}
+
+static int by_rank(const void *a, const void *b)
+{
+    const fc_algorithm_record *left = a, *right = b;
+    if (left->eligible != right->eligible)
+        return right->eligible - left->eligible;
+    return (left->cost > right->cost) - (left->cost < right->cost);
+}
+
+static fc_tap *take_taps(const fc_conv *conv) { return malloc((size_t)(conv->kh * conv->kw) * sizeof(fc_tap)); }
+
+fc_status fc_conv_algorithms(const fc_conv *conv, fc_operation operation, int threads,
+                             fc_algorithm_record records[FC_ALGORITHM_COUNT])
+{
+    fc_tap *tap = take_taps(conv);
+    if (!tap)
+        return FC_NO_MEMORY;
+    for (int i = 0; i < FC_ALGORITHM_COUNT; i++)
+        assess(conv, operation, algorithms[i], threads, 1, tap, &records[i]);
+    free(tap);
+    qsort(records, FC_ALGORITHM_COUNT, sizeof records[0], by_rank);
+    return FC_OK;
+}
+
+const char *fc_conv_refusal(const fc_conv *conv, fc_operation operation, const char *algo)
+{
+    fc_tap *tap = take_taps(conv);
+    if (!tap)
+        return fc_status_text(FC_NO_MEMORY);
+    const char *refusal = "this build has no kernels for it";
+    for (int i = 0; i < FC_ALGORITHM_COUNT; i++)
+        if (strcmp(algorithms[i]->name, algo) == 0) {
+            fc_algorithm_record record;
+            assess(conv, operation, algorithms[i], 1, 0, tap, &record);
+            refusal = record.eligible ? NULL : record.reason;
+        }
+    free(tap);
+    return refusal;
+}
+
+const fc_conv_algorithm *fc_select(const fc_conv *conv, fc_operation operation, const char *algo, fc_tap *tap,
+                                   double *seconds)
+{
+    const fc_conv_algorithm *best = NULL;
+    const int any = strcmp(algo, "auto") == 0;
+    for (int i = 0; i < FC_ALGORITHM_COUNT; i++) {
+        fc_algorithm_record record;
+        if (!any && strcmp(algo, algorithms[i]->name) != 0)
+            continue;
+        assess(conv, operation, algorithms[i], 1, 0, tap, &record);
+        if (record.eligible && (!best || record.cost < *seconds)) {
+            best = algorithms[i];
+            *seconds = record.cost;
+        }
+    }
+    return best;
+}

@@ -1,0 +1,384 @@
+# cython: language_level=3
+"""The binding: NumPy arrays to views, a call without the GIL, a status to an exception.
+
+Arrays come checked by the Python layer; nothing is checked twice and nothing is computed here.
+"""
+
+from cpython.exc cimport PyErr_NoMemory
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t
+
+cimport numpy as cnp
+
+cnp.import_array()
+
+cdef extern from "fastconv.h" nogil:
+    ctypedef enum fc_status:
+        FC_OK
+        FC_NO_MEMORY
+        FC_CANNOT_SERVE
+    ctypedef enum fc_dtype:
+        FC_F32
+        FC_F64
+    ctypedef enum fc_layout:
+        FC_NCHW
+        FC_NHWC
+    ctypedef enum fc_operation:
+        FC_FORWARD
+        FC_BACKWARD_INPUT
+        FC_BACKWARD_WEIGHT
+    ctypedef struct fc_conv:
+        fc_dtype dtype
+        fc_layout layout
+        Py_ssize_t n, c, h, w, k, kh, kw, oh, ow, groups
+        Py_ssize_t stride_h, stride_w, dilation_h, dilation_w
+        Py_ssize_t pad_top, pad_bottom, pad_left, pad_right
+    ctypedef struct fc_pool:
+        fc_dtype dtype
+        fc_layout layout
+        Py_ssize_t n, c, h, w, kh, kw, oh, ow
+        Py_ssize_t stride_h, stride_w, dilation_h, dilation_w
+        Py_ssize_t pad_top, pad_bottom, pad_left, pad_right
+    ctypedef struct fc_lrn:
+        fc_dtype dtype
+        fc_layout layout
+        Py_ssize_t n, c, h, w, size
+        double alpha, beta, k
+    ctypedef struct fc_view:
+        const void *data
+        Py_ssize_t stride[4]
+    ctypedef struct fc_packed:
+        pass
+    ctypedef struct fc_algorithm_record:
+        const char *name
+        const char *variant
+        const char *reason
+        int eligible
+        size_t workspace
+        double multiply_adds, cost, error_bound
+    enum:
+        FC_ALGORITHM_COUNT
+    const char *fc_status_text(fc_status status)
+    fc_status fc_conv_check(const fc_conv *conv)
+    fc_status fc_pool_check(const fc_pool *pool)
+    fc_status fc_conv_algorithms(const fc_conv *conv, fc_operation operation, int threads, fc_algorithm_record *records)
+    const char *fc_conv_refusal(const fc_conv *conv, fc_operation operation, const char *algo)
+    fc_status fc_conv_forward(const fc_conv *conv, const char *algo, fc_view x, const void *w, const fc_packed *packed,
+                              const void *bias, int relu, void *y, int threads)
+    fc_status fc_conv_backward_input(const fc_conv *conv, const char *algo, fc_view dy, const void *w,
+                                     const void *bias, void *dx, int threads)
+    fc_status fc_conv_backward_weight(const fc_conv *conv, const char *algo, fc_view dy, fc_view x, void *dw,
+                                      int threads)
+    fc_status fc_conv_backward_bias(const fc_conv *conv, fc_view dy, void *db, int threads)
+    fc_status fc_pack_weights(const fc_conv *conv, const void *w, int threads, fc_packed **packed)
+    void fc_free_packed(fc_packed *packed)
+    fc_status fc_max_pool_forward(const fc_pool *pool, fc_view x, void *y, int64_t *index, int threads)
+    fc_status fc_max_pool_backward(const fc_pool *pool, fc_view dy, fc_view x, const int64_t *index, void *dx,
+                                   int threads)
+    fc_status fc_avg_pool_forward(const fc_pool *pool, fc_view x, int count_include_pad, void *y, int threads)
+    fc_status fc_avg_pool_backward(const fc_pool *pool, fc_view dy, int count_include_pad, void *dx, int threads)
+    fc_status fc_lrn_forward(const fc_lrn *lrn, fc_view x, void *y, int threads)
+    fc_status fc_lrn_backward(const fc_lrn *lrn, fc_view dy, fc_view x, void *dx, int threads)
+    int fc_isas_built(const char **names)
+    int fc_isa_supported(const char *name)
+    const char *fc_isa()
+    fc_status fc_set_isa(const char *name)
+    int fc_openmp()
+    int fc_max_threads()
+    double fc_peak_gflops(fc_dtype dtype, int threads)
+
+cdef extern from *:
+    """
+    #if defined(__clang__)
+    #define FC_COMPILER "clang " __clang_version__
+    #else
+    #define FC_COMPILER "gcc " __VERSION__
+    #endif
+    """
+    const char *FC_COMPILER
+
+
+cdef int raise_for(fc_status status, str what) except -1:
+    if status == FC_NO_MEMORY:
+        PyErr_NoMemory()
+    raise ValueError(f"{what}: {fc_status_text(status).decode()}")
+
+
+cdef fc_dtype dtype_of(cnp.dtype dtype):
+    return FC_F32 if dtype.type_num == cnp.NPY_FLOAT32 else FC_F64
+
+
+cdef fc_view view_of(cnp.ndarray a, fc_layout layout):
+    """Strides in elements, in the order n, c, h, w."""
+    cdef fc_view view
+    cdef cnp.npy_intp *stride = cnp.PyArray_STRIDES(a)
+    cdef Py_ssize_t item = cnp.PyArray_ITEMSIZE(a)
+    view.data = cnp.PyArray_DATA(a)
+    view.stride[0] = stride[0] // item
+    view.stride[1] = stride[3 if layout == FC_NHWC else 1] // item
+    view.stride[2] = stride[1 if layout == FC_NHWC else 2] // item
+    view.stride[3] = stride[2 if layout == FC_NHWC else 3] // item
+    return view
+
+
+cdef inline void *data_of(cnp.ndarray a):
+    return NULL if a is None else cnp.PyArray_DATA(a)
+
+
+cdef class PackedWeights:
+    """Weights in the panel layout of the micro-kernel, for one problem family and one ISA."""
+
+    cdef fc_packed *packed
+
+    def __cinit__(self):
+        self.packed = NULL
+
+    def __dealloc__(self):
+        fc_free_packed(self.packed)
+
+
+cdef class ConvProblem:
+    """One 2-D convolution: the C struct ``fc_conv``. Immutable."""
+
+    cdef fc_conv conv
+
+    def __init__(self, cnp.dtype dtype, bint nhwc, Py_ssize_t n, Py_ssize_t c, Py_ssize_t h, Py_ssize_t w,
+                 Py_ssize_t k, Py_ssize_t kh, Py_ssize_t kw, Py_ssize_t oh, Py_ssize_t ow, Py_ssize_t groups,
+                 Py_ssize_t stride_h, Py_ssize_t stride_w, Py_ssize_t dilation_h, Py_ssize_t dilation_w,
+                 Py_ssize_t pad_top, Py_ssize_t pad_bottom, Py_ssize_t pad_left, Py_ssize_t pad_right):
+        self.conv = fc_conv(dtype_of(dtype), FC_NHWC if nhwc else FC_NCHW, n, c, h, w, k, kh, kw, oh, ow, groups,
+                            stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_bottom, pad_left, pad_right)
+        cdef fc_status status = fc_conv_check(&self.conv)
+        if status != FC_OK:
+            self.fail(status, "forward", b"auto")
+
+    cdef int fail(self, fc_status status, str operation, bytes algo) except -1:
+        p = self.conv
+        if status == FC_CANNOT_SERVE:
+            refusal = fc_conv_refusal(&self.conv, operation_of(operation), algo)
+            raise ValueError(f"algo={algo.decode()!r} cannot serve this problem: {refusal.decode()}")
+        raise_for(status, f"convolution of a {p.n}x{p.c}x{p.h}x{p.w} input with {p.k} filters of {p.kh}x{p.kw}")
+
+    def forward(self, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, cnp.ndarray y, bint relu, str algo, int threads,
+                PackedWeights packed):
+        cdef fc_view view = view_of(x, self.conv.layout)
+        cdef void *weights = data_of(w)
+        cdef void *bias = data_of(b)
+        cdef void *out = data_of(y)
+        cdef fc_packed *panels = NULL if packed is None else packed.packed
+        cdef bytes name = algo.encode()
+        cdef const char *algorithm = name
+        cdef fc_status status
+        with nogil:
+            status = fc_conv_forward(&self.conv, algorithm, view, weights, panels, bias, relu, out, threads)
+        if status != FC_OK:
+            self.fail(status, "forward", name)
+
+    def backward_input(self, cnp.ndarray dy, cnp.ndarray w, cnp.ndarray b, cnp.ndarray dx, str algo, int threads):
+        cdef fc_view view = view_of(dy, self.conv.layout)
+        cdef void *weights = data_of(w)
+        cdef void *bias = data_of(b)
+        cdef void *out = data_of(dx)
+        cdef bytes name = algo.encode()
+        cdef const char *algorithm = name
+        cdef fc_status status
+        with nogil:
+            status = fc_conv_backward_input(&self.conv, algorithm, view, weights, bias, out, threads)
+        if status != FC_OK:
+            self.fail(status, "backward_input", name)
+
+    def backward_weight(self, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray dw, str algo, int threads):
+        cdef fc_view dy_view = view_of(dy, self.conv.layout)
+        cdef fc_view x_view = view_of(x, self.conv.layout)
+        cdef void *out = data_of(dw)
+        cdef bytes name = algo.encode()
+        cdef const char *algorithm = name
+        cdef fc_status status
+        with nogil:
+            status = fc_conv_backward_weight(&self.conv, algorithm, dy_view, x_view, out, threads)
+        if status != FC_OK:
+            self.fail(status, "backward_weight", name)
+
+    def backward_bias(self, cnp.ndarray dy, cnp.ndarray db, int threads):
+        cdef fc_view view = view_of(dy, self.conv.layout)
+        cdef void *out = data_of(db)
+        cdef fc_status status
+        with nogil:
+            status = fc_conv_backward_bias(&self.conv, view, out, threads)
+        if status != FC_OK:
+            self.fail(status, "backward_weight", b"auto")
+
+    def pack(self, cnp.ndarray w, int threads):
+        cdef PackedWeights packed = PackedWeights()
+        cdef void *weights = data_of(w)
+        cdef fc_status status
+        with nogil:
+            status = fc_pack_weights(&self.conv, weights, threads, &packed.packed)
+        if status != FC_OK:
+            self.fail(status, "forward", b"auto")
+        return packed
+
+    def algorithms(self, str operation, int threads):
+        cdef fc_algorithm_record[FC_ALGORITHM_COUNT] records
+        cdef fc_status status = fc_conv_algorithms(&self.conv, operation_of(operation), threads, records)
+        if status != FC_OK:
+            self.fail(status, operation, b"auto")
+        return [
+            (r.name.decode(), r.variant.decode(), r.workspace, int(r.multiply_adds), r.cost, r.error_bound,
+             bool(r.eligible), r.reason.decode())
+            for r in records[:FC_ALGORITHM_COUNT]
+        ]
+
+
+cdef fc_operation operation_of(str name) except *:
+    if name == "forward":
+        return FC_FORWARD
+    return FC_BACKWARD_INPUT if name == "backward_input" else FC_BACKWARD_WEIGHT
+
+
+cdef class PoolProblem:
+    """One 2-D pooling: the C struct ``fc_pool``. Immutable."""
+
+    cdef fc_pool pool
+
+    def __init__(self, cnp.dtype dtype, bint nhwc, Py_ssize_t n, Py_ssize_t c, Py_ssize_t h, Py_ssize_t w,
+                 Py_ssize_t kh, Py_ssize_t kw, Py_ssize_t oh, Py_ssize_t ow, Py_ssize_t stride_h, Py_ssize_t stride_w,
+                 Py_ssize_t dilation_h, Py_ssize_t dilation_w, Py_ssize_t pad_top, Py_ssize_t pad_bottom,
+                 Py_ssize_t pad_left, Py_ssize_t pad_right):
+        self.pool = fc_pool(dtype_of(dtype), FC_NHWC if nhwc else FC_NCHW, n, c, h, w, kh, kw, oh, ow, stride_h,
+                            stride_w, dilation_h, dilation_w, pad_top, pad_bottom, pad_left, pad_right)
+        cdef fc_status status = fc_pool_check(&self.pool)
+        if status != FC_OK:
+            self.fail(status)
+
+    cdef int fail(self, fc_status status) except -1:
+        p = self.pool
+        raise_for(status, f"pooling of a {p.n}x{p.c}x{p.h}x{p.w} input with windows of {p.kh}x{p.kw}, dilation "
+                          f"({p.dilation_h}, {p.dilation_w}), padding (({p.pad_top}, {p.pad_bottom}), "
+                          f"({p.pad_left}, {p.pad_right}))")
+
+    def max_forward(self, cnp.ndarray x, cnp.ndarray y, cnp.ndarray indices, int threads):
+        cdef fc_view view = view_of(x, self.pool.layout)
+        cdef void *out = data_of(y)
+        cdef void *index = data_of(indices)
+        cdef fc_status status
+        with nogil:
+            status = fc_max_pool_forward(&self.pool, view, out, <int64_t *>index, threads)
+        if status != FC_OK:
+            self.fail(status)
+
+    def max_backward(self, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray indices, cnp.ndarray dx, int threads):
+        cdef fc_view dy_view = view_of(dy, self.pool.layout)
+        cdef fc_view x_view = dy_view if x is None else view_of(x, self.pool.layout)
+        cdef void *index = data_of(indices)
+        cdef void *out = data_of(dx)
+        cdef fc_status status
+        with nogil:
+            status = fc_max_pool_backward(&self.pool, dy_view, x_view, <const int64_t *>index, out, threads)
+        if status != FC_OK:
+            self.fail(status)
+
+    def avg_forward(self, cnp.ndarray x, cnp.ndarray y, bint count_include_pad, int threads):
+        cdef fc_view view = view_of(x, self.pool.layout)
+        cdef void *out = data_of(y)
+        cdef fc_status status
+        with nogil:
+            status = fc_avg_pool_forward(&self.pool, view, count_include_pad, out, threads)
+        if status != FC_OK:
+            self.fail(status)
+
+    def avg_backward(self, cnp.ndarray dy, cnp.ndarray dx, bint count_include_pad, int threads):
+        cdef fc_view view = view_of(dy, self.pool.layout)
+        cdef void *out = data_of(dx)
+        cdef fc_status status
+        with nogil:
+            status = fc_avg_pool_backward(&self.pool, view, count_include_pad, out, threads)
+        if status != FC_OK:
+            self.fail(status)
+
+
+cdef fc_lrn lrn_of(cnp.ndarray x, bint nhwc, Py_ssize_t size, double alpha, double beta, double k):
+    cdef cnp.npy_intp *shape = cnp.PyArray_DIMS(x)
+    return fc_lrn(dtype_of(x.dtype), FC_NHWC if nhwc else FC_NCHW, shape[0], shape[3 if nhwc else 1],
+                  shape[1 if nhwc else 2], shape[2 if nhwc else 3], size, alpha, beta, k)
+
+
+def lrn_forward(cnp.ndarray x, cnp.ndarray y, bint nhwc, Py_ssize_t size, double alpha, double beta, double k,
+                int threads):
+    cdef fc_lrn lrn = lrn_of(x, nhwc, size, alpha, beta, k)
+    cdef fc_view view = view_of(x, lrn.layout)
+    cdef void *out = data_of(y)
+    cdef fc_status status
+    with nogil:
+        status = fc_lrn_forward(&lrn, view, out, threads)
+    if status != FC_OK:
+        raise_for(status, f"normalisation of a {lrn.n}x{lrn.c}x{lrn.h}x{lrn.w} input")
+
+
+def lrn_backward(cnp.ndarray dy, cnp.ndarray x, cnp.ndarray dx, bint nhwc, Py_ssize_t size, double alpha, double beta,
+                 double k, int threads):
+    cdef fc_lrn lrn = lrn_of(x, nhwc, size, alpha, beta, k)
+    cdef fc_view dy_view = view_of(dy, lrn.layout)
+    cdef fc_view x_view = view_of(x, lrn.layout)
+    cdef void *out = data_of(dx)
+    cdef fc_status status
+    with nogil:
+        status = fc_lrn_backward(&lrn, dy_view, x_view, out, threads)
+    if status != FC_OK:
+        raise_for(status, f"normalisation of a {lrn.n}x{lrn.c}x{lrn.h}x{lrn.w} input")
+
+
+def isa():
+    """Return the instruction set in use."""
+    return fc_isa().decode()
+
+
+def isas_built():
+    """Return the instruction sets this build has kernels for, narrowest first."""
+    cdef const char *names[4]
+    cdef int count = fc_isas_built(names)
+    return [names[i].decode() for i in range(count)]
+
+
+def isas_supported():
+    """Return the instruction sets built that this CPU has, narrowest first."""
+    return [name for name in isas_built() if fc_isa_supported(name.encode())]
+
+
+def set_isa(str name):
+    """Use the kernels of an instruction set; a wider one than the CPU's caps at what it has.
+
+    Raises
+    ------
+    ValueError
+        If no kernels of that name were built.
+    """
+    built = isas_built()
+    if name not in built:
+        raise ValueError(f"unknown instruction set {name!r}: this build has {', '.join(built)}")
+    best = [i for i in built[: built.index(name) + 1] if fc_isa_supported(i.encode())][-1]
+    fc_set_isa(best.encode())
+
+
+def compiler():
+    """Return the compiler of this build, with its version."""
+    return FC_COMPILER.decode()
+
+
+def openmp():
+    """Return whether this build has OpenMP."""
+    return bool(fc_openmp())
+
+
+def max_threads():
+    """Return OpenMP's own default number of threads."""
+    return fc_max_threads()
+
+
+def peak_gflops(str dtype, int threads):
+    """Return the GFLOP/s of a loop of multiply-adds on registers, the limit of every kernel."""
+    cdef fc_dtype t = FC_F32 if dtype == "float32" else FC_F64
+    cdef double gflops
+    with nogil:
+        gflops = fc_peak_gflops(t, threads)
+    return gflops

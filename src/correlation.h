@@ -1,0 +1,93 @@
+/* The one problem that every convolution is reduced to.
+ *
+ * y[n, g, m, i, j] = epilogue(sum over q, t of w[g, m, q, t] * x[n, g, q, i*stride_h + tap[t].h, j*stride_w + tap[t].w])
+ *
+ * with x zero outside its plane. The forward pass is one such correlation. The input gradient is one for each phase
+ * of dx modulo the stride: the taps that reach a phase are its own, and within it the step is 1. The weight gradient
+ * is the same map with dw, instead of y, as what is written. Layout is nothing but strides.
+ */
+#ifndef FC_CORRELATION_H
+#define FC_CORRELATION_H
+
+#include "dispatch.h"
+#include "workspace.h"
+
+typedef struct {
+    ptrdiff_t h, w;    /* where the tap reads x, relative to (i*stride_h, j*stride_w) */
+    ptrdiff_t weight;  /* its offset in w */
+} fc_tap;
+
+/* Lanes run along the axis of y with unit stride: along pixels with NCHW, along output channels with NHWC. */
+typedef enum { FC_LANES_PIXELS, FC_LANES_CHANNELS } fc_lanes;
+
+typedef struct {
+    const fc_kernels *kernels;
+    size_t element;               /* bytes */
+    fc_lanes lanes;
+    ptrdiff_t n, groups, m, q;    /* m outputs and q reduced channels a group */
+    ptrdiff_t h, w;               /* the plane that is read */
+    ptrdiff_t oh, ow;             /* the lattice of y */
+    ptrdiff_t stride_h, stride_w;
+    ptrdiff_t taps;
+    fc_tap *tap;
+
+    char *x, *weights, *y;
+    ptrdiff_t x_n, x_c, x_h, x_w;
+    ptrdiff_t w_group, w_m, w_q;
+    ptrdiff_t y_n, y_c, y_h, y_w;
+    const char *bias;             /* one value an output channel, or NULL */
+    int relu;
+    const char *packed;           /* all weights in panels (pack_weights.h), or NULL */
+} fc_correlation;
+
+static inline char *fc_at(const fc_correlation *c, const void *base, ptrdiff_t elements)
+{
+    return (char *)base + elements * (ptrdiff_t)c->element;
+}
+
+static inline ptrdiff_t fc_min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+static inline ptrdiff_t fc_max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+static inline ptrdiff_t fc_ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
+/* Where part i of `parts` equal parts of `count` begins; without an overflowing product. */
+static inline ptrdiff_t fc_part(ptrdiff_t count, ptrdiff_t parts, ptrdiff_t i)
+{
+    const ptrdiff_t rest = count % parts;
+    return count / parts * i + (i < rest ? i : rest);
+}
+
+/* correlation.c: how many correlations an operation is, and the i-th of them. `x` is what it reads (dy for the input
+ * gradient), `y` what it writes (y, dx; dy for the weight gradient, which writes `w`). An input gradient's phase may
+ * have no taps. `tap` has room for kh * kw. */
+ptrdiff_t fc_correlation_count(const fc_conv *conv, fc_operation operation);
+void fc_correlation_of(const fc_conv *conv, fc_operation operation, ptrdiff_t i, fc_view x, const void *w, fc_view y,
+                       fc_tap *tap, fc_correlation *out);
+fc_view fc_dense_view(const void *data, fc_layout layout, ptrdiff_t c, ptrdiff_t h, ptrdiff_t w);
+
+/* One algorithm: what it refuses, what it needs, what it costs, and its two kernels' drivers. conv_select.c orders
+ * them. Workspace is laid out by `run` itself: with a NULL base it only measures. */
+typedef struct {
+    const char *name, *variant, *rank;
+    const char *(*refuses)(const fc_correlation *c, fc_operation operation);  /* NULL, or why it cannot serve */
+    double (*cycles)(const fc_correlation *c, fc_operation operation);        /* of one thread */
+    void (*correlate)(const fc_correlation *c, int threads, fc_workspace *workspace);
+    void (*correlate_weights)(const fc_correlation *c, int threads, fc_workspace *workspace);
+} fc_conv_algorithm;
+
+extern const fc_conv_algorithm fc_algorithm_direct, fc_algorithm_im2col;
+
+/* conv_select.c: the named algorithm, or the cheapest for "auto"; NULL when the named one refuses or is unknown.
+ * `seconds` is the estimate on one thread. */
+const fc_conv_algorithm *fc_select(const fc_conv *conv, fc_operation operation, const char *algo, fc_tap *tap,
+                                   double *seconds);
+
+/* conv_run.c: the whole operation; `bias` and `relu` belong to what is written. */
+typedef struct {
+    fc_view x, y;
+    const void *w, *bias;
+    int relu;
+    const fc_packed *packed;
+} fc_operands;
+fc_status fc_run_operation(const fc_conv *conv, fc_operation operation, const char *algo, const fc_operands *operands,
+                           int threads);
+
+#endif

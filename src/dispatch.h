@@ -1,0 +1,10 @@
+/* The chosen table of kernels. */
+#ifndef FC_DISPATCH_H
+#define FC_DISPATCH_H
+
+#include "fastconv.h"
+#include "kernels/kernels.h"
+
+const fc_kernels *fc_kernels_for(fc_dtype dtype);
+
+#endif

@@ -1,0 +1,63 @@
+/* Matrix products by panels: C[m, n] = epilogue(sum over k of A[m, k] * B[k, n]), where A and B exist only as the
+ * panels that call-backs pack. */
+#ifndef FC_GEMM_H
+#define FC_GEMM_H
+
+#include "correlation.h"
+
+/* Packs rows [row, row + rows) of A, steps [k, k + depth), as `rows` elements a step. */
+typedef void (*fc_pack_a)(const void *context, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t k, ptrdiff_t depth, char *panel);
+/* Packs columns [column, column + columns) of B as tile_columns elements a step; what lies behind `columns` is free. */
+typedef void (*fc_pack_b)(const void *context, ptrdiff_t column, ptrdiff_t columns, ptrdiff_t k, ptrdiff_t depth,
+                          char *panel);
+/* Takes a finished block of C whose rows lie `ld` elements apart. */
+typedef void (*fc_store_c)(const void *context, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t column, ptrdiff_t columns,
+                           const char *block, ptrdiff_t ld);
+
+typedef struct {
+    const fc_kernels *kernels;
+    size_t element;
+    ptrdiff_t m, n, k;
+    fc_pack_a pack_a;
+    fc_pack_b pack_b;
+    const void *context;
+    const char *packed_a;     /* all of A (or B) packed beforehand by fc_gemm_pack_*, or NULL */
+    const char *packed_b;
+    char *c;                  /* C in place, or NULL: blocks go to `store` */
+    ptrdiff_t ldc;
+    fc_store_c store;
+    int accumulate;           /* add to what C holds (in place only) */
+    int relu;
+    const char *row_bias, *column_bias;
+} fc_gemm;
+
+/* Panels: A in equal heights of at most tile_rows, so that none is a remnant; B in widths of tile_columns. */
+ptrdiff_t fc_a_panels(const fc_gemm *g);
+ptrdiff_t fc_b_panels(const fc_gemm *g);
+static inline ptrdiff_t fc_a_panel_row(const fc_gemm *g, ptrdiff_t panel)
+{
+    return fc_part(g->m, fc_a_panels(g), panel);
+}
+
+/* How many panels of B a block in L2 holds. */
+ptrdiff_t fc_block_b_panels(const fc_gemm *g);
+
+/* Bytes of the whole packed operand, and packing of one (depth block, panel) of it. */
+size_t fc_packed_a_bytes(const fc_gemm *g);
+size_t fc_packed_b_bytes(const fc_gemm *g);
+ptrdiff_t fc_depth_blocks(ptrdiff_t depth);
+void fc_gemm_pack_a(const fc_gemm *g, ptrdiff_t depth_block, ptrdiff_t panel, char *packed);
+void fc_gemm_pack_b(const fc_gemm *g, ptrdiff_t depth_block, ptrdiff_t panel, char *packed);
+
+/* Scratch of fc_gemm_block for ranges of at most these many panels. */
+size_t fc_gemm_scratch(const fc_gemm *g, ptrdiff_t a_panels, ptrdiff_t b_panels);
+/* The product for panels [a0, a1) of A and [b0, b1) of B, on the calling thread. */
+void fc_gemm_block(const fc_gemm *g, ptrdiff_t a0, ptrdiff_t a1, ptrdiff_t b0, ptrdiff_t b1, char *scratch);
+
+/* Splits a product into parts_a x parts_b blocks for `threads` threads when it is one of `products` equal ones. */
+typedef struct {
+    ptrdiff_t a, b;
+} fc_gemm_grid;
+fc_gemm_grid fc_gemm_split(const fc_gemm *g, ptrdiff_t products, int threads);
+
+#endif

@@ -1,0 +1,65 @@
+#include "image_block.h"
+
+#include "blocking.h"
+#include "im2col.h"
+
+fc_image_block fc_image_block_for(const fc_correlation *c, ptrdiff_t rows)
+{
+    fc_image_block b = {.low_h = c->tap[0].h, .low_w = c->tap[0].w, .rows = rows};
+    ptrdiff_t high_h = b.low_h, high_w = b.low_w;
+    for (ptrdiff_t t = 1; t < c->taps; t++) {
+        b.low_h = fc_min(b.low_h, c->tap[t].h), high_h = fc_max(high_h, c->tap[t].h);
+        b.low_w = fc_min(b.low_w, c->tap[t].w), high_w = fc_max(high_w, c->tap[t].w);
+    }
+    const ptrdiff_t lanes = c->kernels->lanes, span_w = high_w - b.low_w;
+    b.span_h = high_h - b.low_h;
+    b.phases = fc_min(c->stride_w, span_w + 1);
+    /* Whole vectors are read, so rows end with the slack of one. */
+    b.phase_length = fc_ceil_div(c->ow, lanes) * lanes + span_w / c->stride_w;
+    b.row_length = b.phases * b.phase_length;
+    /* An odd number of cache lines a plane: channels must not share the sets of a cache. */
+    const ptrdiff_t line = (ptrdiff_t)(64 / c->element);
+    const double plane = ((double)(rows - 1) * (double)c->stride_h + (double)b.span_h + 1) * (double)b.phases *
+                         (double)b.phase_length;
+    if (plane * (double)c->element > FC_SCRATCH_LIMIT) {
+        b.plane = PTRDIFF_MAX;
+        return b;
+    }
+    b.plane = (fc_ceil_div(((rows - 1) * c->stride_h + b.span_h + 1) * b.row_length, line) | 1) * line;
+    return b;
+}
+
+int fc_image_block_overflows(const fc_image_block *b, const fc_correlation *c)
+{
+    return b->plane > (ptrdiff_t)(FC_SCRATCH_LIMIT / 2 / c->element);
+}
+
+ptrdiff_t fc_tap_offset(const fc_image_block *b, const fc_correlation *c, ptrdiff_t t)
+{
+    const ptrdiff_t h = c->tap[t].h - b->low_h, w = c->tap[t].w - b->low_w;
+    return h * b->row_length + w % c->stride_w * b->phase_length + w / c->stride_w;
+}
+
+void fc_fill_image_block(const fc_image_block *b, const fc_correlation *c, const char *x, ptrdiff_t channels,
+                         ptrdiff_t row, ptrdiff_t rows, char *block)
+{
+    const fc_kernels *kernels = c->kernels;
+    const ptrdiff_t block_rows = (rows - 1) * c->stride_h + b->span_h + 1;
+    const ptrdiff_t first = row * c->stride_h + b->low_h;
+    const ptrdiff_t begin = fc_min(block_rows, fc_max(0, -first)), end = fc_max(begin, fc_min(block_rows, c->h - first));
+    for (ptrdiff_t q = 0; q < channels; q++) {
+        char *plane = fc_at(c, block, q * b->plane);
+        kernels->pack_runs(plane, 0, x, 0, 1, 1, NULL, 0, begin * b->row_length);
+        kernels->pack_runs(fc_at(c, plane, end * b->row_length), 0, x, 0, 1, 1, NULL, 0,
+                           (block_rows - end) * b->row_length);
+        for (ptrdiff_t f = 0; f < b->phases; f++) {
+            ptrdiff_t from, to;
+            fc_valid_outputs(b->phase_length, c->stride_w, b->low_w + f, c->w, &from, &to);
+            const ptrdiff_t column = from * c->stride_w + b->low_w + f;
+            const fc_run run = {from, 0, to - from};
+            const char *src = from < to ? fc_at(c, x, q * c->x_c + (first + begin) * c->x_h + column * c->x_w) : x;
+            kernels->pack_runs(fc_at(c, plane, begin * b->row_length + f * b->phase_length), b->row_length, src, c->x_h,
+                               c->stride_w * c->x_w, end - begin, &run, 1, b->phase_length);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+/* Rows of an image copied once, padded and split by stride phase, so that every tap reads them with unit stride.
+ *
+ * Element i of phase f in a row is input column low_w + i*stride_w + f; a tap is then a constant offset.
+ */
+#ifndef FC_IMAGE_BLOCK_H
+#define FC_IMAGE_BLOCK_H
+
+#include "correlation.h"
+
+typedef struct {
+    ptrdiff_t low_h, low_w;    /* the least offset of any tap */
+    ptrdiff_t span_h;          /* how far the taps reach beyond it */
+    ptrdiff_t phases, phase_length, row_length;
+    ptrdiff_t rows;            /* output rows in a block */
+    ptrdiff_t plane;           /* elements of one channel of a block */
+} fc_image_block;
+
+/* The block for `rows` output rows; `overflows` tells that its plane alone is beyond the scratch limit. */
+fc_image_block fc_image_block_for(const fc_correlation *c, ptrdiff_t rows);
+int fc_image_block_overflows(const fc_image_block *b, const fc_correlation *c);
+/* Where tap t begins, relative to the block's output row and column 0. */
+ptrdiff_t fc_tap_offset(const fc_image_block *b, const fc_correlation *c, ptrdiff_t t);
+/* Between an output row and the next. */
+static inline ptrdiff_t fc_block_row_step(const fc_image_block *b, const fc_correlation *c)
+{
+    return c->stride_h * b->row_length;
+}
+/* Copies `channels` channels from x (one image's) for output rows [row, row + rows). */
+void fc_fill_image_block(const fc_image_block *b, const fc_correlation *c, const char *x, ptrdiff_t channels,
+                         ptrdiff_t row, ptrdiff_t rows, char *block);
+
+#endif

@@ -1,0 +1,79 @@
+/* The micro-kernel: one register tile of C = A·B, and its epilogue.
+ *
+ * rows x vectors accumulators stay in registers through the whole reduction; each step loads `vectors` vectors of B
+ * and broadcasts `rows` elements of A. The widest tile keeps 2 x latency fused multiply-adds in flight and leaves
+ * registers for B. Every tile height is its own instance, so that panels can be split into equal heights and no
+ * row is wasted. (Goto & van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008.)
+ */
+FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, const int vectors, const int in_place)
+{
+    vec acc[FC_TILE_ROWS][FC_TILE_VECTORS];
+    FC_UNROLL
+    for (int i = 0; i < rows; i++)
+        FC_UNROLL
+        for (int j = 0; j < vectors; j++)
+            acc[i][j] = (vec){0};
+
+    const real *a = tile->a;
+    const real *b = tile->b;
+    const ptrdiff_t *offset = tile->b_offset;
+    for (ptrdiff_t r = 0; r < tile->depth; r++) {
+        const real *b_row = in_place ? b + offset[r] : b;
+        vec b_vector[FC_TILE_VECTORS];
+        FC_UNROLL
+        for (int j = 0; j < vectors; j++)
+            b_vector[j] = vload(b_row + j * LANES);
+        FC_UNROLL
+        for (int i = 0; i < rows; i++) {
+            vec a_element = vset1(a[i]);
+            FC_UNROLL
+            for (int j = 0; j < vectors; j++)
+                acc[i][j] += a_element * b_vector[j];
+        }
+        a += rows;
+        b += in_place ? 0 : tile->ldb;
+    }
+
+    const int tail = tile->columns - (vectors - 1) * LANES;
+    FC_UNROLL
+    for (int i = 0; i < rows; i++) {
+        real *c = (real *)tile->c + i * tile->ldc;
+        FC_UNROLL
+        for (int j = 0; j < vectors; j++) {
+            const int lanes = j == vectors - 1 ? tail : LANES;
+            vec v = acc[i][j];
+            if (tile->accumulate)
+                v += lanes == LANES ? vload(c + j * LANES) : vload_n(c + j * LANES, lanes);
+            if (tile->row_bias)
+                v += vset1(((const real *)tile->row_bias)[i]);
+            if (tile->column_bias)
+                v += vload_n((const real *)tile->column_bias + j * LANES, lanes);
+            if (tile->relu)
+                v = vselect((vmask)(v < (vec){0}), (vec){0}, v);
+            if (lanes == LANES)
+                vstore(c + j * LANES, v);
+            else
+                vstore_n(c + j * LANES, v, lanes);
+        }
+    }
+}
+
+#define FC_GEMM_CASE(n)                                                       \
+    case n:                                                                   \
+        if (tile->columns > LANES && tile->b_offset)                          \
+            FC_NAME(gemm_tile_body)(tile, n, 2, 1);                           \
+        else if (tile->columns > LANES)                                       \
+            FC_NAME(gemm_tile_body)(tile, n, 2, 0);                           \
+        else if (tile->b_offset)                                              \
+            FC_NAME(gemm_tile_body)(tile, n, 1, 1);                           \
+        else                                                                  \
+            FC_NAME(gemm_tile_body)(tile, n, 1, 0);                           \
+        break;
+
+static void FC_NAME(gemm_tile)(const fc_tile *tile)
+{
+    switch (tile->rows) {
+        FC_CASES(FC_TILE_ROWS, FC_GEMM_CASE)
+    }
+}
+#undef FC_GEMM_CASE

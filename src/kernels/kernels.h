@@ -1,0 +1,117 @@
+/* The table of kernels: one for each ISA and dtype, filled by table.h, chosen once by dispatch.c.
+ *
+ * Drivers are compiled for the baseline and know neither width nor dtype: they move untyped pointers by element
+ * size and call through this table. Offsets, steps and strides are in elements.
+ */
+#ifndef FC_KERNELS_H
+#define FC_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* One register tile of C = A·B: `rows` x `columns`, a reduction of `depth` steps.
+ *
+ * A is a packed panel: `rows` elements a step. B is either a packed panel (row r at b + r*ldb) or, with `b_offset`,
+ * an image read in place (row r at b + b_offset[r]); whole vectors of a row are read, garbage behind `columns`
+ * is computed and dropped. */
+typedef struct {
+    ptrdiff_t depth;
+    int rows, columns;
+    const void *a;
+    const void *b;
+    ptrdiff_t ldb;
+    const ptrdiff_t *b_offset;
+    void *c;
+    ptrdiff_t ldc;
+    int accumulate;           /* add to what C holds */
+    int relu;                 /* epilogue: max(C, 0), handing NaN on */
+    const void *row_bias;     /* epilogue: one value a row of C, or NULL */
+    const void *column_bias;  /* epilogue: one value a column of C, or NULL */
+} fc_tile;
+
+/* A run of elements copied from src + `from` to dst + `to`. */
+typedef struct {
+    ptrdiff_t to, from, count;
+} fc_run;
+
+/* A tile of the direct weight gradient: dw(i, j) += sum over `lines` rows of `width` pixels of dy(i) * x(j),
+ * both read in place: dy(i) at dy + i*dy_row, x(j) at x + x_offset[j], dw(i, j) at dw + i*dw_row + dw_offset[j]. */
+typedef struct {
+    int rows, columns;
+    ptrdiff_t lines, width;
+    const void *dy;
+    ptrdiff_t dy_row, dy_line;
+    const void *x;
+    const ptrdiff_t *x_offset;
+    ptrdiff_t x_line;
+    void *dw;
+    ptrdiff_t dw_row;
+    const ptrdiff_t *dw_offset;
+} fc_dot_tile;
+
+/* One row of a pooled plane: `width` outputs, a window of `taps_h` x `taps_w` input elements each. */
+typedef struct {
+    ptrdiff_t width;
+    ptrdiff_t taps_h, taps_w;
+    const void *x;            /* the first window's first element */
+    ptrdiff_t step;           /* between windows */
+    ptrdiff_t tap_h, tap_w;   /* between the taps of a window */
+    void *y;
+    ptrdiff_t y_step;         /* average pooling's gradient reads y with this step; rows are stored with step 1 */
+    int64_t *index;           /* max pooling: index of each maximum in its plane, or NULL */
+    int64_t index_first;      /* index of x[0], and what the steps add to it */
+    int64_t index_step, index_h, index_w;
+    double divisor;           /* average pooling */
+} fc_pool_row;
+
+typedef struct {
+    const char *isa;
+    int lanes;
+    int tile_rows;     /* the widest register tile: the micro-kernel takes 1..tile_rows rows */
+    int tile_columns;  /* and 1..tile_columns columns; packed panels of B are this wide */
+    int dot_rows, dot_columns;
+
+    void (*gemm_tile)(const fc_tile *tile);
+    void (*dot_tile)(const fc_dot_tile *tile);
+
+    /* rows times: dst[run.to + i] = src[run.from + i*src_stride] for each run; dst and src then move by their steps.
+     * With `clear` > 0 the first `clear` elements of each row of dst are zeroed before. */
+    void (*pack_runs)(void *dst, ptrdiff_t dst_step, const void *src, ptrdiff_t src_step, ptrdiff_t src_stride,
+                      ptrdiff_t rows, const fc_run *runs, int run_count, ptrdiff_t clear);
+    /* dst[i*dst_step + j] = rows[j][i*src_stride], i < count, j < row_count; a NULL row is all zero. */
+    void (*pack_columns)(void *dst, ptrdiff_t dst_step, const void *const *rows, int row_count, ptrdiff_t src_stride,
+                         ptrdiff_t count);
+    /* dst[i*row_step + j*column_step] = src[i*ld + j] */
+    void (*store_strided)(void *dst, ptrdiff_t row_step, ptrdiff_t column_step, const void *src, ptrdiff_t ld,
+                          ptrdiff_t rows, ptrdiff_t columns);
+    /* Every element of dst becomes *value. */
+    void (*fill)(void *dst, ptrdiff_t row_step, ptrdiff_t column_step, ptrdiff_t rows, ptrdiff_t columns,
+                 const void *value);
+    /* dst[i] = sum over p of partial[p*step + i], in the order of p */
+    void (*sum_partials)(void *dst, const void *partial, ptrdiff_t step, ptrdiff_t partials, ptrdiff_t count);
+    double (*sum)(const void *src, ptrdiff_t count);
+
+    void (*max_pool_row)(const fc_pool_row *row);
+    void (*max_pool_scatter)(void *dx, ptrdiff_t plane_step, ptrdiff_t lane_step, const void *dy, ptrdiff_t dy_step,
+                             const int64_t *index, ptrdiff_t count);
+    void (*avg_pool_row)(const fc_pool_row *row);
+    void (*avg_pool_spread)(const fc_pool_row *row);
+
+    void (*lrn_scale)(void *scale, const void *x, ptrdiff_t step, ptrdiff_t channels, ptrdiff_t count, double k,
+                      double alpha_over_size);
+    void (*lrn_power)(void *power, const void *scale, ptrdiff_t count, double beta);
+    void (*lrn_multiply)(void *y, const void *x, const void *power, ptrdiff_t count);
+    void (*lrn_ratio)(void *ratio, const void *dy, const void *x, const void *power, const void *scale,
+                      ptrdiff_t count);
+    void (*lrn_gradient)(void *dx, const void *dy, const void *x, const void *power, const void *ratio,
+                         ptrdiff_t step, ptrdiff_t channels, ptrdiff_t count, double factor);
+
+    double (*peak)(ptrdiff_t steps, double seed);
+} fc_kernels;
+
+extern const fc_kernels fc_table_f32__baseline, fc_table_f64__baseline;
+extern const fc_kernels fc_table_f32__avx2, fc_table_f64__avx2;
+extern const fc_kernels fc_table_f32__avx512, fc_table_f64__avx512;
+extern const fc_kernels fc_table_f32__neon, fc_table_f64__neon;
+
+#endif

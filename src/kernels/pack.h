@@ -1,0 +1,107 @@
+/* Data movement around the micro-kernels: packing panels, unpacking tiles. No arithmetic. */
+
+FC_INLINE void FC_NAME(copy)(real *dst, const real *src, ptrdiff_t count)
+{
+    ptrdiff_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        vstore(dst + i, vload(src + i));
+    if (i < count)
+        vstore_n(dst + i, vload_n(src + i, (int)(count - i)), (int)(count - i));
+}
+
+FC_INLINE void FC_NAME(copy_strided)(real *dst, const real *src, ptrdiff_t src_stride, ptrdiff_t count)
+{
+    ptrdiff_t i = 0;
+    if (src_stride == 2)
+        for (; i + LANES <= count; i += LANES)
+            vstore(dst + i, vload_evens(src + 2 * i));
+    for (; i < count; i++)
+        dst[i] = src[i * src_stride];
+}
+
+static void FC_NAME(pack_runs)(void *dst, ptrdiff_t dst_step, const void *src, ptrdiff_t src_step,
+                               ptrdiff_t src_stride, ptrdiff_t rows, const fc_run *runs, int run_count,
+                               ptrdiff_t clear)
+{
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        real *to = (real *)dst + row * dst_step;
+        const real *from = (const real *)src + row * src_step;
+        for (ptrdiff_t i = 0; i < clear; i += LANES)
+            if (i + LANES <= clear)
+                vstore(to + i, (vec){0});
+            else
+                vstore_n(to + i, (vec){0}, (int)(clear - i));
+        for (int r = 0; r < run_count; r++)
+            if (src_stride == 1)
+                FC_NAME(copy)(to + runs[r].to, from + runs[r].from, runs[r].count);
+            else
+                FC_NAME(copy_strided)(to + runs[r].to, from + runs[r].from, src_stride, runs[r].count);
+    }
+}
+
+static void FC_NAME(pack_columns)(void *dst, ptrdiff_t dst_step, const void *const *rows, int row_count,
+                                  ptrdiff_t src_stride, ptrdiff_t count)
+{
+    static const real zeros[LANES];
+    for (int first = 0; first < row_count; first += LANES) {
+        const int used = row_count - first < LANES ? row_count - first : LANES;
+        const real *row[LANES];
+        ptrdiff_t stride[LANES];
+        for (int j = 0; j < LANES; j++) {
+            const real *given = j < used ? rows[first + j] : NULL;
+            row[j] = given ? given : zeros;
+            stride[j] = given ? src_stride : 0;
+        }
+        real *to = (real *)dst + first;
+        if (src_stride == 1) {
+            for (ptrdiff_t i = 0; i < count; i += LANES) {
+                const int steps = count - i < LANES ? (int)(count - i) : LANES;
+                vec v[LANES];
+                FC_UNROLL
+                for (int j = 0; j < LANES; j++)
+                    v[j] = steps == LANES ? vload(row[j] + i * stride[j]) : vload_n(row[j] + i * stride[j], steps);
+                vtranspose(v);
+                if (used == LANES && steps == LANES)
+                    FC_UNROLL
+                    for (int s = 0; s < LANES; s++)
+                        vstore(to + (i + s) * dst_step, v[s]);
+                else
+                    for (int s = 0; s < steps; s++)
+                        vstore_n(to + (i + s) * dst_step, v[s], used);
+            }
+        } else {
+            for (ptrdiff_t i = 0; i < count; i++)
+                for (int j = 0; j < used; j++)
+                    to[i * dst_step + j] = row[j][i * stride[j]];
+        }
+    }
+}
+
+static void FC_NAME(store_strided)(void *dst, ptrdiff_t row_step, ptrdiff_t column_step, const void *src,
+                                   ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t columns)
+{
+    if (column_step == 1) {
+        for (ptrdiff_t i = 0; i < rows; i++)
+            FC_NAME(copy)((real *)dst + i * row_step, (const real *)src + i * ld, columns);
+    } else if (row_step == 1) {
+        for (ptrdiff_t i = 0; i < rows; i += LANES) {
+            const void *row[LANES];
+            const int used = rows - i < LANES ? (int)(rows - i) : LANES;
+            for (int j = 0; j < used; j++)
+                row[j] = (const real *)src + (i + j) * ld;
+            FC_NAME(pack_columns)((real *)dst + i, column_step, row, used, 1, columns);
+        }
+    } else {
+        for (ptrdiff_t i = 0; i < rows; i++)
+            for (ptrdiff_t j = 0; j < columns; j++)
+                ((real *)dst)[i * row_step + j * column_step] = ((const real *)src)[i * ld + j];
+    }
+}
+
+static void FC_NAME(fill)(void *dst, ptrdiff_t row_step, ptrdiff_t column_step, ptrdiff_t rows, ptrdiff_t columns,
+                          const void *value)
+{
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t j = 0; j < columns; j++)
+            ((real *)dst)[i * row_step + j * column_step] = *(const real *)value;
+}

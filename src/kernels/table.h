@@ -1,0 +1,37 @@
+/* Instantiates every kernel for one dtype and fills its table. Included by isa.h, once per FC_REAL_BITS. */
+#include "vec.h"
+
+#include "gemm_tile.h"
+#include "dot_tile.h"
+#include "pack.h"
+#include "reduce.h"
+#include "pool_row.h"
+#include "lrn_row.h"
+#include "peak.h"
+
+const fc_kernels FC_NAME(table) = {
+    .isa = FC_STRING(FC_ISA),
+    .lanes = LANES,
+    .tile_rows = FC_TILE_ROWS,
+    .tile_columns = FC_TILE_VECTORS * LANES,
+    .dot_rows = FC_DOT_ROWS,
+    .dot_columns = FC_DOT_COLUMNS,
+    .gemm_tile = FC_NAME(gemm_tile),
+    .dot_tile = FC_NAME(dot_tile),
+    .pack_runs = FC_NAME(pack_runs),
+    .pack_columns = FC_NAME(pack_columns),
+    .store_strided = FC_NAME(store_strided),
+    .fill = FC_NAME(fill),
+    .sum_partials = FC_NAME(sum_partials),
+    .sum = FC_NAME(sum),
+    .max_pool_row = FC_NAME(max_pool_row),
+    .max_pool_scatter = FC_NAME(max_pool_scatter),
+    .avg_pool_row = FC_NAME(avg_pool_row),
+    .avg_pool_spread = FC_NAME(avg_pool_spread),
+    .lrn_scale = FC_NAME(lrn_scale),
+    .lrn_power = FC_NAME(lrn_power),
+    .lrn_multiply = FC_NAME(lrn_multiply),
+    .lrn_ratio = FC_NAME(lrn_ratio),
+    .lrn_gradient = FC_NAME(lrn_gradient),
+    .peak = FC_NAME(peak),
+};

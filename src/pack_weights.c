@@ -1,0 +1,131 @@
+/* Packing of weights: any strides, so that forward, transposed and either layout share it. */
+#include "pack_weights.h"
+
+#include "parallel.h"
+
+fc_tap_range fc_steps_of_tap(const fc_correlation *c, fc_lanes lanes, ptrdiff_t t, ptrdiff_t k, ptrdiff_t depth)
+{
+    fc_tap_range range;
+    if (lanes == FC_LANES_PIXELS) {
+        range.q = fc_ceil_div(fc_max(k - t, 0), c->taps);
+        range.count = fc_max(0, fc_ceil_div(k + depth - t, c->taps) - range.q);
+        range.first = range.q * c->taps + t - k;
+        range.step = c->taps;
+    } else {
+        const ptrdiff_t begin = fc_max(k, t * c->q), end = fc_min(k + depth, (t + 1) * c->q);
+        range.q = begin - t * c->q;
+        range.count = fc_max(0, end - begin);
+        range.first = begin - k;
+        range.step = 1;
+    }
+    return range;
+}
+
+/* Whether the weights of one output channel lie in the order of the steps, without gaps. */
+static int steps_are_contiguous(const fc_correlation *c, fc_lanes lanes)
+{
+    return lanes == FC_LANES_PIXELS && c->w_q == c->taps && c->tap[0].weight == 0 &&
+           c->tap[c->taps - 1].weight == c->taps - 1;
+}
+
+void fc_pack_weight_panel(const fc_correlation *c, fc_lanes lanes, ptrdiff_t group, ptrdiff_t first, ptrdiff_t count,
+                          ptrdiff_t k, ptrdiff_t depth, char *panel)
+{
+    const fc_kernels *kernels = c->kernels;
+    const ptrdiff_t width = lanes == FC_LANES_PIXELS ? count : kernels->tile_columns;
+    const char *origin = fc_at(c, c->weights, group * c->w_group + first * c->w_m);
+    const void *row[64];
+    if (steps_are_contiguous(c, lanes)) {
+        for (ptrdiff_t i = 0; i < count; i++)
+            row[i] = fc_at(c, origin, i * c->w_m + k);
+        kernels->pack_columns(panel, width, row, (int)count, 1, depth);
+        return;
+    }
+    for (ptrdiff_t t = 0; t < c->taps; t++) {
+        const fc_tap_range range = fc_steps_of_tap(c, lanes, t, k, depth);
+        if (range.count == 0)
+            continue;
+        char *to = fc_at(c, panel, range.first * width);
+        const char *from = fc_at(c, origin, range.q * c->w_q + c->tap[t].weight);
+        if (c->w_m == 1) {
+            const fc_run run = {0, 0, count};
+            kernels->pack_runs(to, range.step * width, from, c->w_q, 1, range.count, &run, 1, 0);
+        } else {
+            for (ptrdiff_t i = 0; i < count; i++)
+                row[i] = fc_at(c, from, i * c->w_m);
+            kernels->pack_columns(to, range.step * width, row, (int)count, c->w_q, range.count);
+        }
+    }
+}
+
+fc_gemm fc_correlation_gemm(const fc_correlation *c, fc_lanes lanes)
+{
+    const ptrdiff_t pixels = c->oh * c->ow;
+    return (fc_gemm){
+        .kernels = c->kernels,
+        .element = c->element,
+        .m = lanes == FC_LANES_PIXELS ? c->m : pixels,
+        .n = lanes == FC_LANES_PIXELS ? pixels : c->m,
+        .k = fc_depth(c),
+        .relu = c->relu,
+    };
+}
+
+size_t fc_packed_group_bytes(const fc_correlation *c, fc_lanes lanes)
+{
+    const fc_gemm gemm = fc_correlation_gemm(c, lanes);
+    return lanes == FC_LANES_PIXELS ? fc_packed_a_bytes(&gemm) : fc_packed_b_bytes(&gemm);
+}
+
+typedef struct {
+    const fc_correlation *c;
+    fc_lanes lanes;
+    char *packed;
+    ptrdiff_t panels, depth_blocks;
+    size_t group_bytes;
+} pack_job;
+
+typedef struct {
+    const pack_job *job;
+    ptrdiff_t group;
+} pack_context;
+
+static void pack_panel(const void *context, ptrdiff_t first, ptrdiff_t count, ptrdiff_t k, ptrdiff_t depth,
+                       char *panel)
+{
+    const pack_context *pc = context;
+    fc_pack_weight_panel(pc->job->c, pc->job->lanes, pc->group, first, count, k, depth, panel);
+}
+
+static void pack_task(void *context, ptrdiff_t task, int thread)
+{
+    const pack_job *job = context;
+    (void)thread;
+    const pack_context pc = {job, task / job->panels / job->depth_blocks};
+    fc_gemm gemm = fc_correlation_gemm(job->c, job->lanes);
+    gemm.pack_a = gemm.pack_b = pack_panel;
+    gemm.context = &pc;
+    char *packed = job->packed + (size_t)pc.group * job->group_bytes;
+    const ptrdiff_t block = task / job->panels % job->depth_blocks, panel = task % job->panels;
+    if (job->lanes == FC_LANES_PIXELS)
+        fc_gemm_pack_a(&gemm, block, panel, packed);
+    else
+        fc_gemm_pack_b(&gemm, block, panel, packed);
+}
+
+void fc_pack_all_weights(const fc_correlation *c, fc_lanes lanes, int threads, char *packed)
+{
+    const fc_gemm gemm = fc_correlation_gemm(c, lanes);
+    pack_job job = {
+        .c = c,
+        .lanes = lanes,
+        .packed = packed,
+        .panels = lanes == FC_LANES_PIXELS ? fc_a_panels(&gemm) : fc_b_panels(&gemm),
+        .depth_blocks = fc_depth_blocks(gemm.k),
+        .group_bytes = fc_packed_group_bytes(c, lanes),
+    };
+    const ptrdiff_t tasks = c->groups * job.panels * job.depth_blocks;
+    /* About a nanosecond an element on one thread. */
+    const double seconds = 1e-9 * (double)job.group_bytes / (double)c->element * (double)c->groups;
+    fc_parallel_for(fc_useful_threads(threads, tasks, seconds), tasks, pack_task, &job);
+}

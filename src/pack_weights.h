@@ -1,0 +1,26 @@
+/* Weights in the panels of the micro-kernel. */
+#ifndef FC_PACK_WEIGHTS_H
+#define FC_PACK_WEIGHTS_H
+
+#include "gemm.h"
+
+/* A step of the reduction is a (channel, tap) pair: channel by channel when lanes run along pixels (OIHW's order),
+ * tap by tap when they run along channels (HWIO's). */
+static inline ptrdiff_t fc_depth(const fc_correlation *c) { return c->q * c->taps; }
+
+/* The channels whose step with tap t lies in [k, k + depth): `count` of them from `q`; the first is step `first` of
+ * the range, the others follow every `step`. */
+typedef struct {
+    ptrdiff_t q, count, first, step;
+} fc_tap_range;
+fc_tap_range fc_steps_of_tap(const fc_correlation *c, fc_lanes lanes, ptrdiff_t t, ptrdiff_t k, ptrdiff_t depth);
+
+/* The weights of one group as the packed operand of a product: A with lanes along pixels, else B. */
+void fc_pack_weight_panel(const fc_correlation *c, fc_lanes lanes, ptrdiff_t group, ptrdiff_t first, ptrdiff_t count,
+                          ptrdiff_t k, ptrdiff_t depth, char *panel);
+/* What sizes the product of one image's group: panels, depth blocks. */
+fc_gemm fc_correlation_gemm(const fc_correlation *c, fc_lanes lanes);
+size_t fc_packed_group_bytes(const fc_correlation *c, fc_lanes lanes);
+void fc_pack_all_weights(const fc_correlation *c, fc_lanes lanes, int threads, char *packed);
+
+#endif

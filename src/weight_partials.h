@@ -1,0 +1,41 @@
+/* Splitting the weight gradient's sum: the images are cut into units of rows, the units into chunks by the problem
+ * alone, each chunk sums into its own copy of dw, and the copies are added in order. */
+#ifndef FC_WEIGHT_PARTIALS_H
+#define FC_WEIGHT_PARTIALS_H
+
+#include "correlation.h"
+
+typedef struct {
+    ptrdiff_t chunks, units, units_in_image, rows;
+    ptrdiff_t weights;  /* elements of dw */
+    size_t bytes, step; /* of dw, and between the copies */
+    char *dw, *copies;  /* one chunk sums straight into dw */
+} fc_weight_partials;
+
+typedef struct {
+    ptrdiff_t n, row, rows;
+} fc_weight_unit;
+
+/* `tiles` is how many independent blocks dw itself offers: with many of them one chunk is enough. */
+fc_weight_partials fc_plan_partials(const fc_correlation *c, ptrdiff_t rows, ptrdiff_t tiles, fc_workspace *workspace);
+
+static inline ptrdiff_t fc_partials_first(const fc_weight_partials *p, ptrdiff_t chunk)
+{
+    return fc_part(p->units, p->chunks, chunk);
+}
+
+static inline fc_weight_unit fc_partials_unit(const fc_weight_partials *p, const fc_correlation *c, ptrdiff_t unit)
+{
+    const ptrdiff_t row = unit % p->units_in_image * p->rows;
+    return (fc_weight_unit){unit / p->units_in_image, row, fc_min(p->rows, c->oh - row)};
+}
+
+static inline char *fc_partial(const fc_weight_partials *p, ptrdiff_t chunk)
+{
+    return p->chunks == 1 ? p->dw : p->copies + (size_t)chunk * p->step;
+}
+
+void fc_clear_partials(const fc_weight_partials *p, int threads);
+void fc_sum_partials(const fc_weight_partials *p, const fc_correlation *c, int threads);
+
+#endif

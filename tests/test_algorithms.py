@@ -1,0 +1,99 @@
+"""algorithms(): records of what can serve a problem, and that what it lists is what computes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import PROBLEMS, integers
+from machine import ALGORITHMS
+
+import fastconv
+
+OPERATIONS = ("forward", "backward_input", "backward_weight")
+
+
+def listed(problem, **options):
+    return fastconv.algorithms(problem.x_shape, problem.w_shape, **problem.conv_kwargs, **options)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
+def test_every_algorithm_serves_every_problem(problem, isa, dtype, layout, operation):
+    shapes = problem.x_shape, problem.w_shape
+    if layout == "NHWC":
+        (n, c, h, w), (k, i, r, s) = shapes
+        shapes = (n, h, w, c), (r, s, i, k)
+    records = list(
+        fastconv.algorithms(*shapes, dtype=dtype, layout=layout, operation=operation, **problem.conv_kwargs)
+    )
+    assert sorted(record.name for record in records) == sorted(ALGORITHMS)
+    costs = [record.cost for record in records]
+    assert costs == sorted(costs)
+    assert min(costs) > 0
+    for record in records:
+        assert record.variant
+        assert record.reason
+        assert 0 <= record.workspace < 2**31
+        assert record.multiply_adds * 2 >= problem.flops
+        assert 0 < record.error_bound < (1e-4 if dtype == np.float32 else 1e-12)
+
+
+def test_multiply_adds_are_those_of_the_problem():
+    """CS231n: AlexNet's first layer has 105,415,200 of them."""
+    for record in fastconv.algorithms((1, 3, 227, 227), (96, 3, 11, 11), stride=4):
+        assert record.multiply_adds == 55 * 55 * 96 * 3 * 11 * 11
+
+
+def test_float16_is_computed_in_float32():
+    problem = PROBLEMS[0]
+    assert listed(problem, dtype=np.float16) == listed(problem, dtype=np.float32)
+    assert listed(problem) == listed(problem, dtype="f4")
+
+
+def test_no_images_need_no_algorithm():
+    assert list(fastconv.algorithms((0, 3, 8, 8), (4, 3, 3, 3))) == []
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("problem", PROBLEMS[::5], ids=lambda p: p.name)
+def test_auto_takes_the_first(problem, isa, operation):
+    """Bit for bit: sums of reals differ where their order does."""
+    rng = np.random.default_rng(1)
+    x, w = (rng.standard_normal(shape, np.float32) for shape in (problem.x_shape, problem.w_shape))
+    dy = rng.standard_normal(problem.y_shape, np.float32)
+    compute = {
+        "forward": lambda algo: fastconv.conv2d(x, w, algo=algo, **problem.conv_kwargs),
+        "backward_input": lambda algo: fastconv.conv2d_backward_input(
+            dy, w, x.shape, algo=algo, **problem.conv_kwargs
+        ),
+        "backward_weight": lambda algo: fastconv.conv2d_backward_weight(
+            dy, x, w.shape, algo=algo, **problem.conv_kwargs
+        ),
+    }[operation]
+    first = listed(problem, operation=operation)[0].name
+    np.testing.assert_array_equal(compute("auto"), compute(first))
+
+
+def test_winograd_says_why_it_cannot_serve():
+    case = integers(PROBLEMS[0])
+    with pytest.raises(ValueError, match="winograd"):
+        fastconv.conv2d(case.x, case.w, algo="winograd")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"x_shape": (1, 4, 8, 8)}, ValueError, r"4 .*3"),
+        ({"x_shape": (1, 3, 8)}, ValueError, r"\(1, 3, 8\)"),
+        ({"x_shape": (1, 3, 2, 8)}, ValueError, r"3 .*2"),
+        ({"x_shape": (1, 3, 8.5, 8)}, TypeError, "8.5"),
+        ({"dtype": np.int32}, TypeError, "int32"),
+        ({"operation": "sideways"}, ValueError, "sideways"),
+        ({"stride": 0}, ValueError, "0"),
+        ({"layout": "CHWN"}, ValueError, "CHWN"),
+    ],
+    ids=str,
+)
+def test_bad_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        fastconv.algorithms(**{"x_shape": (1, 3, 8, 8), "w_shape": (4, 3, 3, 3), **arguments})
