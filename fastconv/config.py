@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 
 from fastconv import _core
 from fastconv.threads import get_num_threads
+
+
+_VARIABLE = "FASTCONV_ISA"
+
+
+def _cap_isa() -> None:
+    name, built = os.environ.get(_VARIABLE, "").strip(), _core.isas_built()
+    if not name:
+        return
+    if name not in built:
+        raise ValueError(f"{_VARIABLE} must be one of {', '.join(built)}, not {name!r}")
+    _core.set_isa(name)
+
+
+_cap_isa()
 
 
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:

@@ -231,16 +231,10 @@ def transpose(
     channels = per_group * groups
     if b is not None:
         check_shape(b, (channels,), "b")
-    output, reached, pads = layer.sliding.transposed(size, kernel, output_padding)
-    y = part = np.empty(layout.shape(n, channels, output), dtype)
-    if reached != output:  # output_padding past the last filter holds nothing but the bias
-        y[...] = 0 if b is None else b.reshape(layout.shape(1, channels, (1, 1)))
-        part = np.empty(layout.shape(n, channels, reached), dtype)
-    core = layer.core(dtype, n, channels, reached, k, kernel, size, pads) if part.size else None
+    output, pads = layer.sliding.transposed(size, kernel, output_padding)
+    y = np.empty(layout.shape(n, channels, output), dtype)
+    core = layer.core(dtype, n, channels, output, k, kernel, size, pads)
     if core is not None:
         weights, bias = ready(layout, w, b, dtype)
-        image = layout.lift(readable(x, dtype))
-        core.backward_input(image, weights, bias, layout.lift(part), algo, get_num_threads())
-    if part is not y:
-        y[tuple(slice(size) for size in part.shape)] = part
+        core.backward_input(layout.lift(readable(x, dtype)), weights, bias, layout.lift(y), algo, get_num_threads())
     return delivered(y, result)

@@ -141,15 +141,10 @@ class Sliding(NamedTuple):
             _windows(size[1], span_w, stride_w, left, right, axis_w, strict, ceil),
         ), padding
 
-    def transposed(self, size: Pair, kernel: Pair, output_padding: Ints) -> tuple[Pair, Pair, Pads]:
-        """Return the output size of a transposed convolution, and the problem that it is the gradient of.
-
-        The second result is the part of the output that has to be computed, the third its padding: a convolution
-        over that part has an output of ``size``.
-        """
+    def transposed(self, size: Pair, kernel: Pair, output_padding: Ints) -> tuple[Pair, Pads]:
+        """Return the output size of a transposed convolution, and the padding of the one it is the gradient of."""
         extra, span, padding = pair(output_padding, self.rank, "output_padding", 0), self.span(kernel), self.padding
         output: list[int] = []
-        reached: list[int] = []
         resolved: list[int] = []
         for i, axis in enumerate(AXES[self.rank]):
             stride, dilation = self.stride[i], self.dilation[i]
@@ -158,12 +153,10 @@ class Sliding(NamedTuple):
                     f"output_padding of {extra[i]} must be smaller than the stride {stride} or the dilation {dilation}"
                 )
             sides = None if padding is None else (padding[2 * i], padding[2 * i + 1])
-            pixels, cut, beyond = transposed_axis(size[i], span[i], stride, sides, extra[i], axis)
+            pixels, cut = transposed_axis(size[i], span[i], stride, sides, extra[i], axis)
             output.append(pixels)
-            # As many pixels as a stride beyond every filter would give the convolution one more window.
-            reached.append(max(pixels - beyond, 0) if beyond >= stride else pixels)
             resolved += cut
-        return (output[0], output[1]), (reached[0], reached[1]), (resolved[0], resolved[1], resolved[2], resolved[3])
+        return (output[0], output[1]), (resolved[0], resolved[1], resolved[2], resolved[3])
 
 
 def check_windows_hold_pixels(sliding: Sliding, size: Pair, kernel: Pair, output: Pair, padding: Pads) -> None:
@@ -186,12 +179,8 @@ def check_windows_hold_pixels(sliding: Sliding, size: Pair, kernel: Pair, output
 
 def transposed_axis(
     size: int, span: int, stride: int, pads: Pair | None, output_padding: int, axis: str
-) -> tuple[int, Pair, int]:
-    """Resolve one axis of a transposed convolution.
-
-    Returns its output size, the padding of the convolution it is the gradient of, and how many of the last
-    output pixels lie beyond every filter.
-    """
+) -> tuple[int, Pair]:
+    """Return the output size of a transposed convolution's axis, and the padding of the one it is the gradient of."""
     full = (size - 1) * stride + span
     if pads is None:
         total = full + output_padding - size * stride
@@ -208,7 +197,7 @@ def transposed_axis(
             f"the output's {axis} cannot be ({size} - 1) * {stride} + {span} + {output_padding} - {before} - {after} "
             f"= {output} pixels"
         )
-    return output, (before, max(after - output_padding, 0)), max(output_padding - after, 0)
+    return output, (before, max(after - output_padding, 0))
 
 
 def conv_output_size(
