@@ -34,7 +34,7 @@ static void pack_pixels_b(const void *context, ptrdiff_t column, ptrdiff_t colum
         const fc_tap_range range = fc_steps_of_tap(c, FC_LANES_PIXELS, t, k, depth);
         if (range.count)
             fc_gather_pixels(c, fc_at(c, image->x, range.q * c->x_c), t, column, columns,
-                             fc_at(c, panel, range.first * width), range.step * width, range.count, width);
+                             fc_at(c, panel, range.first * width), range.step * width, range.count);
     }
 }
 

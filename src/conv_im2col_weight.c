@@ -68,7 +68,7 @@ static void pack_image_columns(const void *context, ptrdiff_t column, ptrdiff_t 
     for (ptrdiff_t j = 0; j < columns; j++) {
         const ptrdiff_t q = (column + j) / c->taps, t = (column + j) % c->taps;
         char *to = fc_at(c, pixels->rows, j * FC_DEPTH_BLOCK);
-        fc_gather_pixels(c, fc_at(c, pixels->x, q * c->x_c), t, pixels->first_pixel + k, depth, to, 0, 1, depth);
+        fc_gather_pixels(c, fc_at(c, pixels->x, q * c->x_c), t, pixels->first_pixel + k, depth, to, 0, 1);
         row[j] = to;
     }
     c->kernels->pack_columns(panel, c->kernels->tile_columns, row, (int)columns, 1, depth);

@@ -10,12 +10,11 @@ void fc_valid_outputs(ptrdiff_t outputs, ptrdiff_t stride, ptrdiff_t offset, ptr
     *end = fc_max(*begin, fc_min(outputs, floor_div(size - 1 - offset, stride) + 1));
 }
 
-void fc_gather_pixels(const fc_correlation *c, const char *x, ptrdiff_t t, ptrdiff_t first, ptrdiff_t pixels, char *dst,
-                      ptrdiff_t dst_step, ptrdiff_t count, ptrdiff_t width)
+/* The pixels of the panel that lie side by side in one row of the image. */
+static int find_runs(const fc_correlation *c, ptrdiff_t t, ptrdiff_t first, ptrdiff_t pixels, fc_run *run)
 {
-    fc_run run[FC_GATHER_PIXELS];
     int runs = 0;
-    ptrdiff_t covered = 0, begin, end;
+    ptrdiff_t begin, end;
     fc_valid_outputs(c->ow, c->stride_w, c->tap[t].w, c->w, &begin, &end);
     ptrdiff_t row = first / c->ow, column = first % c->ow;
     for (ptrdiff_t p = 0; p < pixels; row++, column = 0) {
@@ -25,10 +24,47 @@ void fc_gather_pixels(const fc_correlation *c, const char *x, ptrdiff_t t, ptrdi
         if (h >= 0 && h < c->h && from < to) {
             const ptrdiff_t w = from * c->stride_w + c->tap[t].w;
             run[runs++] = (fc_run){p + from - column, h * c->x_h + w * c->x_w, to - from};
-            covered += to - from;
         }
         p += in_row;
     }
-    c->kernels->pack_runs(dst, dst_step, x, c->x_c, c->stride_w * c->x_w, count, run, runs,
-                          covered < width ? width : 0);
+    return runs;
+}
+
+/* Cuts runs at the borders of vectors. */
+static void cut_runs(const fc_run *run, int runs, int lanes, int vectors, fc_piece *piece, int *first_piece)
+{
+    int pieces = 0, next = 0;
+    for (int j = 0; j < vectors; j++) {
+        const ptrdiff_t begin = (ptrdiff_t)j * lanes, end = begin + lanes;
+        first_piece[j] = pieces;
+        for (int r = next; r < runs && run[r].to < end; r++) {
+            const ptrdiff_t low = fc_max(run[r].to, begin), high = fc_min(run[r].to + run[r].count, end);
+            const uint32_t bits = ((1u << (high - low)) - 1) << (low - begin);
+            piece[pieces++] = (fc_piece){run[r].from + begin - run[r].to, bits};
+            next = high == run[r].to + run[r].count ? r + 1 : r;
+        }
+    }
+    first_piece[vectors] = pieces;
+}
+
+void fc_gather_pixels(const fc_correlation *c, const char *x, ptrdiff_t t, ptrdiff_t first, ptrdiff_t pixels, char *dst,
+                      ptrdiff_t dst_step, ptrdiff_t count)
+{
+    enum { FEWEST_LANES = 2 };
+    fc_run run[FC_GATHER_PIXELS];
+    fc_piece piece[FC_GATHER_PIXELS + FC_GATHER_PIXELS / FEWEST_LANES];
+    int first_piece[FC_GATHER_PIXELS / FEWEST_LANES + 1];
+    const int runs = find_runs(c, t, first, pixels, run), lanes = c->kernels->lanes;
+    const int vectors = (int)fc_ceil_div(pixels, lanes);
+    if (c->stride_w == 1 && c->x_w == 1) {
+        cut_runs(run, runs, lanes, vectors, piece, first_piece);
+        c->kernels->pack_pieces(dst, dst_step, x, c->x_c, count, piece, first_piece, vectors);
+    } else {
+        ptrdiff_t covered = 0;
+        for (int r = 0; r < runs; r++)
+            covered += run[r].count;
+        const ptrdiff_t width = (ptrdiff_t)vectors * lanes;
+        c->kernels->pack_runs(dst, dst_step, x, c->x_c, c->stride_w * c->x_w, count, run, runs,
+                              covered < width ? width : 0);
+    }
 }

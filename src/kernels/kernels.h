@@ -34,6 +34,12 @@ typedef struct {
     ptrdiff_t to, from, count;
 } fc_run;
 
+/* Part of a vector: lane i of those set in `lanes` is src[from + i]. */
+typedef struct {
+    ptrdiff_t from;
+    uint32_t lanes;
+} fc_piece;
+
 /* A tile of the direct weight gradient: dw(i, j) += sum over `lines` rows of `width` pixels of dy(i) * x(j),
  * both read in place: dy(i) at dy + i*dy_row, x(j) at x + x_offset[j], dw(i, j) at dw + i*dw_row + dw_offset[j]. */
 typedef struct {
@@ -78,6 +84,10 @@ typedef struct {
      * With `clear` > 0 the first `clear` elements of each row of dst are zeroed before. */
     void (*pack_runs)(void *dst, ptrdiff_t dst_step, const void *src, ptrdiff_t src_step, ptrdiff_t src_stride,
                       ptrdiff_t rows, const fc_run *runs, int run_count, ptrdiff_t clear);
+    /* `vectors` whole vectors a row, the j-th put together from pieces first_piece[j] .. first_piece[j + 1] - 1 and zero
+     * elsewhere. */
+    void (*pack_pieces)(void *dst, ptrdiff_t dst_step, const void *src, ptrdiff_t src_step, ptrdiff_t rows,
+                        const fc_piece *pieces, const int *first_piece, int vectors);
     /* dst[i*dst_step + j] = rows[j][i*src_stride], i < count, j < row_count; a NULL row is all zero. */
     void (*pack_columns)(void *dst, ptrdiff_t dst_step, const void *const *rows, int row_count, ptrdiff_t src_stride,
                          ptrdiff_t count);

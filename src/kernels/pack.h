@@ -39,6 +39,24 @@ static void FC_NAME(pack_runs)(void *dst, ptrdiff_t dst_step, const void *src, p
     }
 }
 
+/* Each vector is put together from the pieces that fall into it; one or two are the rule. */
+static void FC_NAME(pack_pieces)(void *dst, ptrdiff_t dst_step, const void *src, ptrdiff_t src_step, ptrdiff_t rows,
+                                 const fc_piece *pieces, const int *first_piece, int vectors)
+{
+    for (int j = 0; j < vectors; j++) {
+        const fc_piece *piece = pieces + first_piece[j];
+        const int count = first_piece[j + 1] - first_piece[j];
+        real *to = (real *)dst + j * LANES;
+        const real *from = src;
+        for (ptrdiff_t row = 0; row < rows; row++, to += dst_step, from += src_step) {
+            vec v = count > 0 ? vload_lanes(from + piece[0].from, piece[0].lanes) : (vec){0};
+            for (int i = 1; i < count; i++)
+                v = vor(v, vload_lanes(from + piece[i].from, piece[i].lanes));
+            vstore(to, v);
+        }
+    }
+}
+
 static void FC_NAME(pack_columns)(void *dst, ptrdiff_t dst_step, const void *const *rows, int row_count,
                                   ptrdiff_t src_stride, ptrdiff_t count)
 {

@@ -19,6 +19,7 @@ const fc_kernels FC_NAME(table) = {
     .gemm_tile = FC_NAME(gemm_tile),
     .dot_tile = FC_NAME(dot_tile),
     .pack_runs = FC_NAME(pack_runs),
+    .pack_pieces = FC_NAME(pack_pieces),
     .pack_columns = FC_NAME(pack_columns),
     .store_strided = FC_NAME(store_strided),
     .fill = FC_NAME(fill),

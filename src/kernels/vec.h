@@ -29,9 +29,11 @@ typedef lane_int FC_NAME(mask_type) __attribute__((vector_size(FC_VECTOR_BYTES))
 #define vload FC_NAME(vec_load)
 #define vstore FC_NAME(vec_store)
 #define vload_n FC_NAME(vec_load_n)
+#define vload_lanes FC_NAME(vec_load_lanes)
 #define vstore_n FC_NAME(vec_store_n)
 #define vset1 FC_NAME(vec_set1)
 #define vselect FC_NAME(vec_select)
+#define vor FC_NAME(vec_or)
 #define vsum FC_NAME(vec_sum)
 #define vzip_lo FC_NAME(vec_zip_lo)
 #define vzip_hi FC_NAME(vec_zip_hi)
@@ -47,13 +49,18 @@ FC_INLINE vec vset1(real a) { return a - (vec){0}; }
 /* Lanes of `a` where the mask is all ones, of `b` where it is zero. */
 FC_INLINE vec vselect(vmask m, vec a, vec b) { return (vec)(((vmask)a & m) | ((vmask)b & ~m)); }
 
-/* vload_n, vstore_n: the first n lanes, 0 <= n <= LANES; memory behind them is not touched and loads as zero. */
+FC_INLINE vec vor(vec a, vec b) { return (vec)((vmask)a | (vmask)b); }
+
+/* vload_n, vstore_n: the first n lanes, 0 <= n <= LANES; memory behind them is not touched and loads as zero.
+ * vload_lanes: the lanes whose bits are set, the others zero; memory of the others is not touched. */
 #if defined(__AVX512F__) && FC_VECTOR_BYTES == 64 && FC_REAL_BITS == 32
 FC_INLINE vec vload_n(const real *p, int n) { return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
 FC_INLINE void vstore_n(real *p, vec v, int n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v); }
+FC_INLINE vec vload_lanes(const real *p, uint32_t lanes) { return _mm512_maskz_loadu_ps((__mmask16)lanes, p); }
 #elif defined(__AVX512F__) && FC_VECTOR_BYTES == 64
 FC_INLINE vec vload_n(const real *p, int n) { return _mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
 FC_INLINE void vstore_n(real *p, vec v, int n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), v); }
+FC_INLINE vec vload_lanes(const real *p, uint32_t lanes) { return _mm512_maskz_loadu_pd((__mmask8)lanes, p); }
 #elif defined(__AVX2__) && FC_VECTOR_BYTES == 32
 FC_INLINE __m256i FC_NAME(vec_first_lanes)(int n)
 {
@@ -65,14 +72,33 @@ FC_INLINE __m256i FC_NAME(vec_first_lanes)(int n)
     };
     return _mm256_loadu_si256((const __m256i *)(ones_then_zeros + LANES - n));
 }
+FC_INLINE __m256i FC_NAME(vec_lanes)(uint32_t lanes)
+{
 #if FC_REAL_BITS == 32
+    const vmask bit = {1, 2, 4, 8, 16, 32, 64, 128};
+#else
+    const vmask bit = {1, 2, 4, 8};
+#endif
+    return (__m256i)(vmask)((((lane_int)lanes - (vmask){0}) & bit) == bit);
+}
+#if FC_REAL_BITS == 32
+FC_INLINE vec vload_lanes(const real *p, uint32_t lanes) { return _mm256_maskload_ps(p, FC_NAME(vec_lanes)(lanes)); }
 FC_INLINE vec vload_n(const real *p, int n) { return _mm256_maskload_ps(p, FC_NAME(vec_first_lanes)(n)); }
 FC_INLINE void vstore_n(real *p, vec v, int n) { _mm256_maskstore_ps(p, FC_NAME(vec_first_lanes)(n), v); }
 #else
+FC_INLINE vec vload_lanes(const real *p, uint32_t lanes) { return _mm256_maskload_pd(p, FC_NAME(vec_lanes)(lanes)); }
 FC_INLINE vec vload_n(const real *p, int n) { return _mm256_maskload_pd(p, FC_NAME(vec_first_lanes)(n)); }
 FC_INLINE void vstore_n(real *p, vec v, int n) { _mm256_maskstore_pd(p, FC_NAME(vec_first_lanes)(n), v); }
 #endif
 #else
+FC_INLINE vec vload_lanes(const real *p, uint32_t lanes)
+{
+    vec v = {0};
+    for (int i = 0; i < LANES; i++)
+        if (lanes >> i & 1)
+            v[i] = p[i];
+    return v;
+}
 FC_INLINE vec vload_n(const real *p, int n)
 {
     vec v = {0};

@@ -1,0 +1,43 @@
+"""The examples of the README and of every docstring."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import fastconv
+
+MODULES = [
+    "fastconv",
+    *(info.name for info in pkgutil.walk_packages(fastconv.__path__, "fastconv.") if not info.name.endswith("__main__")),
+]
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_readme():
+    failed, attempted = doctest.testfile(str(README), module_relative=False)
+    assert attempted > 0
+    assert failed == 0
+
+
+def test_every_public_operator_has_an_entry_in_all():
+    for name in fastconv.__all__:
+        assert getattr(fastconv, name).__doc__, name
+
+
+def test_every_operator_has_a_reference():
+    """Everything public that takes arrays; `Conv2d` is `conv2d`."""
+    others = {
+        "Algorithm", "Conv2d", "algorithms", "conv_output_size", "get_num_threads", "reference", "set_num_threads",
+        "show_config", "threads",
+    }  # fmt: skip
+    assert set(fastconv.__all__) - others == set(fastconv.reference.__all__)
