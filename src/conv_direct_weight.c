@@ -42,17 +42,18 @@ static void accumulate_unit(const direct_weight_job *job, const fc_weight_unit *
     fc_dot_tile tile = {
         .lines = unit->rows,
         .width = c->ow,
-        .dy_row = c->y_c,
-        .dy_line = c->y_h,
-        .x = image,
-        .x_line = fc_block_row_step(&job->block, c),
-        .dw_row = c->w_m,
+        .a_row = c->y_c,
+        .a_line = c->y_h,
+        .b = image,
+        .b_line = fc_block_row_step(&job->block, c),
+        .c_row = c->w_m,
+        .accumulate = 1,
     };
     if (!reads_dy_in_place(c)) {
-        tile.dy_row = unit->rows * c->ow;
-        tile.dy_line = c->ow;
+        tile.a_row = unit->rows * c->ow;
+        tile.a_line = c->ow;
         for (ptrdiff_t j = 0; j < unit->rows; j++)
-            kernels->store_strided(fc_at(c, dy_block, j * c->ow), 1, tile.dy_row, fc_at(c, dy, j * c->y_h), c->y_w,
+            kernels->store_strided(fc_at(c, dy_block, j * c->ow), 1, tile.a_row, fc_at(c, dy, j * c->y_h), c->y_w,
                                    c->ow, m1 - m0);
         dy = dy_block;
     }
@@ -65,12 +66,12 @@ static void accumulate_unit(const direct_weight_job *job, const fc_weight_unit *
         }
         for (ptrdiff_t i = 0; i < m1 - m0; i += kernels->dot_rows) {
             tile.rows = (int)fc_min(kernels->dot_rows, m1 - m0 - i);
-            tile.dy = fc_at(c, dy, i * tile.dy_row);
+            tile.a = fc_at(c, dy, i * tile.a_row);
             for (ptrdiff_t r = 0; r < steps; r += kernels->dot_columns) {
                 tile.columns = (int)fc_min(kernels->dot_columns, steps - r);
-                tile.x_offset = offset + r;
-                tile.dw_offset = offset + steps + r;
-                tile.dw = fc_at(c, dw, (m0 + i) * c->w_m);
+                tile.b_offset = offset + r;
+                tile.c_offset = offset + steps + r;
+                tile.c = fc_at(c, dw, (m0 + i) * c->w_m);
                 kernels->dot_tile(&tile);
             }
         }

@@ -4,6 +4,7 @@
  * (Chellapilla et al., "High Performance Convolutional Neural Networks for Document Processing", 2006, for im2col;
  * Chetlur et al., "cuDNN: Efficient Primitives for Deep Learning", 2014, for gathering it tile by tile.)
  */
+#include "conv_im2col_pixel.h"
 #include "im2col.h"
 #include "pack_weights.h"
 #include "parallel.h"
@@ -114,6 +115,10 @@ static void im2col_task(void *context, ptrdiff_t task, int thread)
 
 static void correlate(const fc_correlation *c, int threads, fc_workspace *workspace)
 {
+    if (fc_serves_few_pixels(c)) {
+        fc_correlate_few_pixels(c, threads, workspace);
+        return;
+    }
     im2col_job job = {.c = c, .gemm = fc_correlation_gemm(c, c->lanes)};
     job.gemm.store = store_block;
     job.gemm.c = stores_in_place(c) ? c->y : NULL;
@@ -149,6 +154,8 @@ static const char *refuses(const fc_correlation *c, fc_operation operation)
 /* The products at the pace of the register tiles that cover them, the gathered elements on top. */
 static double cycles(const fc_correlation *c, fc_operation operation)
 {
+    if (operation != FC_BACKWARD_WEIGHT && fc_serves_few_pixels(c))
+        return fc_few_pixels_cycles(c);
     fc_gemm gemm = fc_correlation_gemm(c, c->lanes);
     if (operation == FC_BACKWARD_WEIGHT)
         gemm = fc_weight_gemm(c, c->oh * c->ow);
@@ -162,7 +169,10 @@ static double cycles(const fc_correlation *c, fc_operation operation)
     double element = runs_are_dense ? 2.5 / (double)c->kernels->lanes : 1.0;
     if (operation == FC_BACKWARD_WEIGHT)
         element += 4.0 / (double)c->kernels->lanes;
-    return (double)(c->n * c->groups) * (products + gathered * element);
+    /* Finding the runs of a panel costs as much for one channel as for many. */
+    const double panels = (double)fc_ceil_div(c->oh * c->ow, c->kernels->tile_columns);
+    const double runs = panels * (double)c->taps * (double)fc_depth_blocks(fc_depth(c)) * 120;
+    return (double)(c->n * c->groups) * (products + gathered * element + runs);
 }
 
 const fc_conv_algorithm fc_algorithm_im2col = {

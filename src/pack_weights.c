@@ -21,8 +21,7 @@ fc_tap_range fc_steps_of_tap(const fc_correlation *c, fc_lanes lanes, ptrdiff_t 
     return range;
 }
 
-/* Whether the weights of one output channel lie in the order of the steps, without gaps. */
-static int steps_are_contiguous(const fc_correlation *c, fc_lanes lanes)
+int fc_steps_are_contiguous(const fc_correlation *c, fc_lanes lanes)
 {
     return lanes == FC_LANES_PIXELS && c->w_q == c->taps && c->tap[0].weight == 0 &&
            c->tap[c->taps - 1].weight == c->taps - 1;
@@ -35,7 +34,7 @@ void fc_pack_weight_panel(const fc_correlation *c, fc_lanes lanes, ptrdiff_t gro
     const ptrdiff_t width = lanes == FC_LANES_PIXELS ? count : kernels->tile_columns;
     const char *origin = fc_at(c, c->weights, group * c->w_group + first * c->w_m);
     const void *row[64];
-    if (steps_are_contiguous(c, lanes)) {
+    if (fc_steps_are_contiguous(c, lanes)) {
         for (ptrdiff_t i = 0; i < count; i++)
             row[i] = fc_at(c, origin, i * c->w_m + k);
         kernels->pack_columns(panel, width, row, (int)count, 1, depth);

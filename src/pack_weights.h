@@ -15,6 +15,9 @@ typedef struct {
 } fc_tap_range;
 fc_tap_range fc_steps_of_tap(const fc_correlation *c, fc_lanes lanes, ptrdiff_t t, ptrdiff_t k, ptrdiff_t depth);
 
+/* Whether the weights of one output channel lie in the order of the steps, without gaps. */
+int fc_steps_are_contiguous(const fc_correlation *c, fc_lanes lanes);
+
 /* The weights of one group as the packed operand of a product: A with lanes along pixels, else B. */
 void fc_pack_weight_panel(const fc_correlation *c, fc_lanes lanes, ptrdiff_t group, ptrdiff_t first, ptrdiff_t count,
                           ptrdiff_t k, ptrdiff_t depth, char *panel);

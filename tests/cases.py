@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from zlib import crc32
 
@@ -48,14 +48,14 @@ def _rng(problem: Problem) -> np.random.Generator:
     return np.random.default_rng(crc32(str(problem).encode()))
 
 
-@lru_cache(maxsize=None)
+@cache
 def integers(problem: Problem) -> Case:
     """Small integers: every sum stays below 2**24, so that float32 is exact in any order of summation."""
     rng = _rng(problem)
     return _case(problem, *(rng.integers(-4, 5, shape).astype(np.float64) for shape in _shapes(problem)))
 
 
-@lru_cache(maxsize=None)
+@cache
 def reals(problem: Problem) -> Case:
     """Normal numbers that float32 holds, so that both dtypes see the same operands."""
     rng = _rng(problem)

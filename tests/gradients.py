@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 
-def numerical_gradient(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, dy: np.ndarray, step: float) -> np.ndarray:
+def numerical_gradient(
+    function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, dy: np.ndarray, step: float
+) -> np.ndarray:
     """Gradient by `x` of the sum of dy * function(x), one element at a time, by central differences."""
     gradient = np.empty_like(x)
     for index in np.ndindex(x.shape):

@@ -42,6 +42,7 @@ POOLS = [
     Pool("many_channels", (1, 67, 4, 5), 3, {"stride": 2, "padding": 1}),
     Pool("large_kernel", (1, 2, 17, 16), 9, {"stride": 1, "padding": 4}),
 ]
+TINY_POOLS = [pool for pool in POOLS if pool.shape[2] * pool.shape[3] < 150]  # for finite differences
 PARALLEL_POOLS = [
     Pool("planes", (4, 33, 41, 39), 3, {"stride": 2, "padding": 1}),
     Pool("overlapping", (3, 20, 30, 31), 3, {"stride": 1, "padding": 1}),

@@ -23,9 +23,7 @@ def test_every_algorithm_serves_every_problem(problem, isa, dtype, layout, opera
     if layout == "NHWC":
         (n, c, h, w), (k, i, r, s) = shapes
         shapes = (n, h, w, c), (r, s, i, k)
-    records = list(
-        fastconv.algorithms(*shapes, dtype=dtype, layout=layout, operation=operation, **problem.conv_kwargs)
-    )
+    records = list(fastconv.algorithms(*shapes, dtype=dtype, layout=layout, operation=operation, **problem.conv_kwargs))
     assert sorted(record.name for record in records) == sorted(ALGORITHMS)
     costs = [record.cost for record in records]
     assert costs == sorted(costs)
@@ -63,9 +61,7 @@ def test_auto_takes_the_first(problem, isa, operation):
     dy = rng.standard_normal(problem.y_shape, np.float32)
     compute = {
         "forward": lambda algo: fastconv.conv2d(x, w, algo=algo, **problem.conv_kwargs),
-        "backward_input": lambda algo: fastconv.conv2d_backward_input(
-            dy, w, x.shape, algo=algo, **problem.conv_kwargs
-        ),
+        "backward_input": lambda algo: fastconv.conv2d_backward_input(dy, w, x.shape, algo=algo, **problem.conv_kwargs),
         "backward_weight": lambda algo: fastconv.conv2d_backward_weight(
             dy, x, w.shape, algo=algo, **problem.conv_kwargs
         ),
@@ -76,8 +72,19 @@ def test_auto_takes_the_first(problem, isa, operation):
 
 def test_winograd_says_why_it_cannot_serve():
     case = integers(PROBLEMS[0])
-    with pytest.raises(ValueError, match="winograd"):
+    with pytest.raises(ValueError, match=r"winograd.*cannot serve"):
         fastconv.conv2d(case.x, case.w, algo="winograd")
+
+
+def test_what_cannot_serve_is_not_listed_and_says_why():
+    """A row of 24 MB is more than the scratch of a thread: `direct`, which copies whole rows, refuses it."""
+    x, w = np.broadcast_to(np.float32(1), (1, 1, 1, 6_000_000)), np.ones((1, 1, 1, 3), np.float32)
+    assert [record.name for record in fastconv.algorithms(x.shape, w.shape)] == ["im2col"]
+    with pytest.raises(ValueError, match=r"direct.*scratch"):
+        fastconv.conv2d(x, w, algo="direct")
+    y = fastconv.conv2d(x, w)
+    assert y.shape == (1, 1, 1, 5_999_998)
+    assert y.min() == y.max() == 3
 
 
 @pytest.mark.parametrize(

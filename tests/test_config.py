@@ -65,7 +65,9 @@ def test_thread_variables():
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs CPU affinity")
 def test_threads_keep_to_the_affinity_of_the_process():
     cpu = min(os.sched_getaffinity(0))
-    done = python("-c", f"import os; os.sched_setaffinity(0, {{{cpu}}}); import fastconv; print(fastconv.get_num_threads())")
+    done = python(
+        "-c", f"import os; os.sched_setaffinity(0, {{{cpu}}}); import fastconv; print(fastconv.get_num_threads())"
+    )
     assert done.stdout.strip() == "1"
 
 

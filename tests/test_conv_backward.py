@@ -89,7 +89,9 @@ def test_needs_selects(rng, needs):
     x, w = rng.standard_normal((2, 3, 6, 5)), rng.standard_normal((4, 3, 3, 3))
     dy = fastconv.conv2d(x, w)
     everything = fastconv.conv2d_backward(dy, x, w)
-    for name, gradient, expected in zip("xwb", fastconv.conv2d_backward(dy, x, w, needs=needs), everything, strict=True):
+    for name, gradient, expected in zip(
+        "xwb", fastconv.conv2d_backward(dy, x, w, needs=needs), everything, strict=True
+    ):
         if name in needs:
             np.testing.assert_array_equal(gradient, expected)
         else:

@@ -55,7 +55,9 @@ def test_rounding_stays_within_its_bound(rng, isa, algo, dtype, name):
     assert_close(y, reference.conv_transpose2d(x, w, b, **options), rounding_bound(dtype, length, x, w))
 
 
-@pytest.mark.parametrize("name", [name for name, (_, _, options) in PROBLEMS.items() if "output_padding" not in options])
+@pytest.mark.parametrize(
+    "name", [name for name, (_, _, options) in PROBLEMS.items() if "output_padding" not in options]
+)
 def test_without_output_padding_it_is_the_input_gradient(rng, name):
     x, w, _, options = operands(rng, name, lambda shape: rng.integers(-4, 5, shape).astype(float))
     y = fastconv.conv_transpose2d(x, w, **options)

@@ -13,7 +13,11 @@ import fastconv
 
 MODULES = [
     "fastconv",
-    *(info.name for info in pkgutil.walk_packages(fastconv.__path__, "fastconv.") if not info.name.endswith("__main__")),
+    *(
+        info.name
+        for info in pkgutil.walk_packages(fastconv.__path__, "fastconv.")
+        if not info.name.endswith("__main__")
+    ),
 ]
 README = Path(__file__).parents[1] / "README.md"
 

@@ -94,7 +94,7 @@ ARGUMENTS = [
     *(Bad("conv2d", (X, W), {"stride": stride}, ValueError, "stride") for stride in (0, -1, (1, 0), (1, 2, 3), ())),
     *(Bad("conv2d", (X, W), {"stride": stride}, TypeError, str(stride)) for stride in (1.5, "2", None, True)),
     *(Bad("conv2d", (X, W), {"dilation": dilation}, ValueError, "dilation") for dilation in (0, -2, (1, 2, 3))),
-    *(Bad("conv2d", (X, W), {"padding": padding}, ValueError, "padding") for padding in (-1, (0, -1), "full", (1, 2, 3))),
+    *(Bad("conv2d", (X, W), {"padding": pads}, ValueError, "padding") for pads in (-1, (0, -1), "full", (1, 2, 3))),
     Bad("conv2d", (X, W), {"padding": ((1, 2),)}, ValueError, "padding"),
     Bad("conv2d", (X, W), {"padding": ((1, 2), 3)}, ValueError, "padding"),
     Bad("conv2d", (X, W), {"padding": ((1, -2), (0, 0))}, ValueError, "-2"),
@@ -113,6 +113,7 @@ ARGUMENTS = [
         r"\(9 \+ 2 - 3\) / 3 \+ 1 = 3\.67"),
     Bad("conv2d_backward", (DY, X, W), {"needs": ("x", "y")}, ValueError, "y"),
     Bad("conv2d_backward", (DY, X, W), {"needs": "xwz"}, ValueError, "z"),
+    Bad("conv2d_backward", (DY, X, W), {"needs": 7}, TypeError, "7"),
     Bad("max_pool2d", (X, 0), {}, ValueError, "0"),
     Bad("max_pool2d", (X, (2, 2, 2)), {}, ValueError, r"\(2, 2, 2\)"),
     Bad("max_pool2d", (X, 2.5), {}, TypeError, "2.5"),
@@ -200,6 +201,16 @@ def test_out_must_not_share_memory_with_an_input():
         fastconv.max_pool2d(x, 1, stride=1, out=x)
     apart = memory[X.size : X.size + OUT.size].reshape(OUT.shape)
     np.testing.assert_array_equal(fastconv.conv2d(x, W, B, out=apart), np.ones(OUT.shape))
+
+
+def test_memory_too_entangled_to_tell_apart_counts_as_shared():
+    """Whether two strided arrays meet is a problem of integers that NumPy gives up on."""
+    memory = np.zeros(10**6)
+    x = np.lib.stride_tricks.as_strided(memory, (3, 4, 7, 9), [8 * s for s in (50021, 30011, 7001, 9001)])
+    out = memory[49756 : 49756 + 3 * 6 * 5 * 7].reshape(3, 6, 5, 7)
+    assert np.may_share_memory(x, out)
+    with pytest.raises(ValueError, match="memory with x"):
+        fastconv.conv2d(x, W, out=out)
 
 
 def test_a_refused_call_leaves_out_alone():

@@ -21,9 +21,7 @@ from fastconv import Conv2d
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
 def test_integers_are_exact(problem, isa, threads, algo, dtype, layout):
     case = integers(problem)
-    conv = Conv2d(
-        weights(case.w, layout, dtype), case.b.astype(dtype), layout=layout, algo=algo, **problem.conv_kwargs
-    )
+    conv = Conv2d(weights(case.w, layout, dtype), case.b.astype(dtype), layout=layout, algo=algo, **problem.conv_kwargs)
     x, exact = activations(case.x, layout, dtype), activations(case.y, layout)
     y = conv(x)
     assert y.dtype == dtype

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import pytest
 from cases import activations
 from gradients import numerical_gradient
-from pools import PARALLEL_POOLS, POOLS
+from pools import PARALLEL_POOLS, POOLS, TINY_POOLS
 
 import fastconv
 from fastconv import reference
@@ -17,7 +17,7 @@ every_pool = pytest.mark.parametrize("pool", POOLS + PARALLEL_POOLS, ids=str)
 NAN, INF = np.nan, np.inf
 
 
-@lru_cache(maxsize=None)
+@cache
 def operands(name):
     """Input and output gradient of a pool: small integers, so that most windows hold ties."""
     pool = next(p for p in POOLS + PARALLEL_POOLS if p.name == name)
@@ -27,7 +27,7 @@ def operands(name):
     return x, y, indices, rng.integers(-4, 5, y.shape).astype(float)
 
 
-@lru_cache(maxsize=None)
+@cache
 def exact_gradient(name):
     pool = next(p for p in POOLS + PARALLEL_POOLS if p.name == name)
     x, _, _, dy = operands(name)
@@ -79,7 +79,7 @@ def test_average_and_its_gradient(pool, isa, threads, dtype, layout, include):
     np.testing.assert_allclose(dx, activations(spread, layout), rtol=0, atol=eps * 4 * taps)
 
 
-@pytest.mark.parametrize("pool", [p for p in POOLS if np.prod(p.shape[2:]) < 150], ids=str)
+@pytest.mark.parametrize("pool", TINY_POOLS, ids=str)
 def test_gradients_by_finite_differences(rng, isa, pool):
     size = int(np.prod(pool.shape[2:]))
     x = rng.permutation(np.arange(size)).astype(float).reshape(1, 1, *pool.shape[2:])  # no ties, a whole apart
@@ -106,7 +106,9 @@ def test_special_values_in_bodies_and_tails(rng, isa, dtype, layout, pool, value
     ours, our_indices = fastconv.max_pool2d(x, pool.kernel_size, return_indices=True, layout=layout, **pool.options)
     np.testing.assert_array_equal(ours, activations(y, layout))
     np.testing.assert_array_equal(our_indices, activations(indices, layout))
-    ours = fastconv.max_pool2d_backward(activations(dy, layout, dtype), x, pool.kernel_size, layout=layout, **pool.options)
+    ours = fastconv.max_pool2d_backward(
+        activations(dy, layout, dtype), x, pool.kernel_size, layout=layout, **pool.options
+    )
     np.testing.assert_array_equal(ours, activations(dx, layout))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from gradients import numerical_gradient
-from pools import POOLS
+from pools import TINY_POOLS
 
 from fastconv import reference
 
@@ -67,7 +67,7 @@ def test_divisors():
     np.testing.assert_array_equal(y, [[[[3 / 4, 1, 1 / 2]]]])
 
 
-@pytest.mark.parametrize("pool", POOLS, ids=str)
+@pytest.mark.parametrize("pool", TINY_POOLS, ids=str)
 @pytest.mark.parametrize("include", [True, False])
 def test_avg_gradient_by_finite_differences(rng, pool, include):
     x = rng.standard_normal((1, 1, *pool.shape[2:]))
@@ -79,9 +79,10 @@ def test_avg_gradient_by_finite_differences(rng, pool, include):
     np.testing.assert_allclose(dx, slope, atol=1e-12)
 
 
-@pytest.mark.parametrize("pool", POOLS, ids=str)
+@pytest.mark.parametrize("pool", TINY_POOLS, ids=str)
 def test_max_gradient_by_finite_differences(rng, pool):
-    x = rng.permutation(float(np.prod(pool.shape[2:])) * np.arange(np.prod(pool.shape[2:]))).reshape(1, 1, *pool.shape[2:])
+    size = int(np.prod(pool.shape[2:]))
+    x = rng.permutation(np.arange(size)).astype(float).reshape(1, 1, *pool.shape[2:])  # no ties, a whole apart
     dy = rng.standard_normal(reference.max_pool2d(x, pool.kernel_size, **pool.options).shape)
     dx = reference.max_pool2d_backward(dy, x, pool.kernel_size, **pool.options)
     slope = numerical_gradient(lambda x: reference.max_pool2d(x, pool.kernel_size, **pool.options), x, dy, 0.25)

@@ -33,6 +33,7 @@ def test_conv2d(rng, stride, padding, dilation, groups):
         close(ours, theirs.grad, atol=1e-11)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4])
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_same_padding_at_stride_1(rng, kernel, dilation):
@@ -47,7 +48,13 @@ def test_same_padding_at_stride_1(rng, kernel, dilation):
 def test_conv_transpose2d(rng, stride, padding, output_padding, dilation):
     x, w, b = rng.standard_normal((2, 6, 5, 7)), rng.standard_normal((6, 4, 3, 2)), rng.standard_normal(8)
     y = F.conv_transpose2d(*map(torch.tensor, (x, w, b)), stride, padding, output_padding, 2, dilation)
-    options = {"stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation, "groups": 2}
+    options = {
+        "stride": stride,
+        "padding": padding,
+        "output_padding": output_padding,
+        "dilation": dilation,
+        "groups": 2,
+    }
     close(reference.conv_transpose2d(x, w, b, **options), y, atol=1e-12)
 
 

@@ -132,7 +132,8 @@ def test_a_block_is_for_one_python_thread():
 
 @pytest.mark.parametrize("setter", [fastconv.set_num_threads, fastconv.threads])
 @pytest.mark.parametrize(
-    ("n", "error"), [(0, ValueError), (-1, ValueError), (2**40, ValueError), (1.5, TypeError), ("2", TypeError), (None, TypeError)]
+    ("n", "error"),
+    [(0, ValueError), (-1, ValueError), (2**40, ValueError), (1.5, TypeError), ("2", TypeError), (None, TypeError)],
 )
 def test_bad_counts(setter, n, error):
     before = fastconv.get_num_threads()

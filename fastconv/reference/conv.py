@@ -2,7 +2,11 @@
 
 All of them are one sum, taken tap by tap. Tap (i, j) of the kernel pairs output pixel (oh, ow) with pixel
 (oh * stride_h + i * dilation_h, ow * stride_w + j * dilation_w) of the padded input: over all output pixels
-that is one strided slice of the padded input, and one product of matrices for each image and group.
+that is one strided slice of the padded input, and one product of matrices for each image and group. The padding
+is zeros, which are multiplied like any others: with a weight that is not finite they give NaN.
+
+Sources: Stanford's CS231n notes, "Convolutional Neural Networks"; Dumoulin and Visin, "A guide to convolution
+arithmetic for deep learning" (arXiv:1603.07285), chapter 4 for the transposed convolution.
 """
 
 from __future__ import annotations

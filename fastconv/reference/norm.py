@@ -21,7 +21,10 @@ def _window_sum(a: Array, before: int, after: int) -> Array:
 def local_response_norm(
     x: ArrayLike, size: int, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, layout: str = "NCHW"
 ) -> Array:
-    """y = x / (k + alpha / size * sum of squares over the window) ** beta; c sees c - size//2 .. c + (size-1)//2."""
+    """Compute y = x / (k + alpha / size * sum of squares over the window) ** beta.
+
+    Channel c sees c - size//2 .. c + (size-1)//2.
+    """
     x = activations_in(x, layout)
     scale = k + alpha / size * _window_sum(x * x, size // 2, (size - 1) // 2)
     return activations_out(x * scale**-beta, layout)

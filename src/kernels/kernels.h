@@ -40,19 +40,22 @@ typedef struct {
     uint32_t lanes;
 } fc_piece;
 
-/* A tile of the direct weight gradient: dw(i, j) += sum over `lines` rows of `width` pixels of dy(i) * x(j),
- * both read in place: dy(i) at dy + i*dy_row, x(j) at x + x_offset[j], dw(i, j) at dw + i*dw_row + dw_offset[j]. */
+/* A tile of inner products: c(i, j) = epilogue(sum over `lines` rows of `width` elements of a(i) * b(j)), both operands
+ * read in place: a(i) at a + i*a_row, b(j) at b + b_offset[j], c(i, j) at c + i*c_row + c_offset[j]. */
 typedef struct {
     int rows, columns;
     ptrdiff_t lines, width;
-    const void *dy;
-    ptrdiff_t dy_row, dy_line;
-    const void *x;
-    const ptrdiff_t *x_offset;
-    ptrdiff_t x_line;
-    void *dw;
-    ptrdiff_t dw_row;
-    const ptrdiff_t *dw_offset;
+    const void *a;
+    ptrdiff_t a_row, a_line;
+    const void *b;
+    const ptrdiff_t *b_offset;
+    ptrdiff_t b_line;
+    void *c;
+    ptrdiff_t c_row;
+    const ptrdiff_t *c_offset;
+    int accumulate;        /* add to what C holds */
+    int relu;              /* epilogue: max(C, 0), handing NaN on */
+    const void *row_bias;  /* epilogue: one value a row of C, or NULL */
 } fc_dot_tile;
 
 /* One row of a pooled plane: `width` outputs, a window of `taps_h` x `taps_w` input elements each. */
