@@ -27,12 +27,12 @@ typedef struct {
 
 static int reads_in_place(const fc_correlation *c)
 {
-    return c->lanes == FC_LANES_PIXELS && c->taps == 1 && c->stride_h == 1 && c->stride_w == 1 && c->tap[0].h == 0 &&
+    return c->layout == FC_NCHW && c->taps == 1 && c->stride_h == 1 && c->stride_w == 1 && c->tap[0].h == 0 &&
            c->tap[0].w == 0 && c->oh == c->h && c->ow == c->w && c->x_w == 1 && c->x_h == c->w && c->y_w == 1 &&
            c->y_h == c->ow;
 }
 
-static int stores_in_place(const fc_correlation *c) { return c->lanes == FC_LANES_PIXELS && c->y_w == 1; }
+static int stores_in_place(const fc_correlation *c) { return c->layout == FC_NCHW && c->y_w == 1; }
 
 /* Channels that depth block i touches. */
 static void channels_of_block(const fc_correlation *c, ptrdiff_t k, ptrdiff_t depth, ptrdiff_t *first, ptrdiff_t *count)
@@ -201,10 +201,14 @@ static void plan_grid(direct_job *job, int threads)
                        c->element;
 }
 
-static void correlate(const fc_correlation *c, int threads, fc_workspace *workspace)
+static void correlate(const fc_correlation *given, int threads, fc_workspace *workspace)
 {
+    /* Channel by channel, whatever the layout: a depth block then needs some channels of the image, not all. */
+    fc_correlation by_channel = *given;
+    by_channel.order = FC_BY_CHANNEL;
+    const fc_correlation *c = &by_channel;
     direct_job job = {.c = c, .gemm = fc_correlation_gemm(c, FC_LANES_PIXELS), .in_place = reads_in_place(c)};
-    const int packed_fits = c->packed && c->lanes == FC_LANES_PIXELS;
+    const int packed_fits = c->packed && c->layout == FC_NCHW;
     job.group_bytes = fc_packed_group_bytes(c, FC_LANES_PIXELS);
     char *fresh = packed_fits ? NULL : fc_take(workspace, (size_t)c->groups * job.group_bytes);
     job.packed = packed_fits ? c->packed : fresh;
@@ -254,7 +258,7 @@ static double cycles(const fc_correlation *c, fc_operation operation)
         const double tile = (double)(c->kernels->dot_rows * c->kernels->dot_columns);
         const double loads = (double)(c->kernels->dot_rows + c->kernels->dot_columns);
         products = (double)c->m * depth * vectors * fc_max(0.5, 0.75 * loads / tile);
-        if (c->lanes == FC_LANES_CHANNELS)
+        if (c->layout == FC_NHWC)
             products += (double)c->m * vectors * 4;
     } else {
         const double tiles = (double)fc_a_panels(&gemm);

@@ -22,7 +22,7 @@ typedef struct {
 } direct_weight_job;
 
 /* dy's rows are read in place when their pixels lie side by side. */
-static int reads_dy_in_place(const fc_correlation *c) { return c->lanes == FC_LANES_PIXELS; }
+static int reads_dy_in_place(const fc_correlation *c) { return c->layout == FC_NCHW; }
 
 /* dw element of step (q, t) relative to the group's first. */
 static ptrdiff_t weight_of_step(const fc_correlation *c, ptrdiff_t q, ptrdiff_t t)

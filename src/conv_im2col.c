@@ -11,9 +11,10 @@
 
 typedef struct {
     const fc_correlation *c;
+    fc_lanes lanes;
     fc_gemm gemm;
     fc_gemm_grid grid;
-    const char *packed;
+    const char *packed;  /* all weights, or NULL: each task packs the blocks it comes to */
     size_t group_bytes, scratch_bytes;
     char *scratch;
 } im2col_job;
@@ -21,30 +22,49 @@ typedef struct {
 /* The image and group of one task, for the call-backs. */
 typedef struct {
     const fc_correlation *c;
+    fc_lanes lanes;
+    ptrdiff_t group;
     const char *x;
     char *y;
 } im2col_image;
+
+/* Weights, either operand. */
+static void pack_weights(const void *context, ptrdiff_t first, ptrdiff_t count, ptrdiff_t k, ptrdiff_t depth, char *panel)
+{
+    const im2col_image *image = context;
+    fc_pack_weight_panel(image->c, image->lanes, image->group, first, count, k, depth, panel);
+}
+
+/* Pixels as B, lanes along them; as A in a layout where they lie side by side. */
+static void gather(const im2col_image *image, ptrdiff_t first, ptrdiff_t pixels, ptrdiff_t k, ptrdiff_t depth,
+                   char *panel, ptrdiff_t width, int exact)
+{
+    const fc_correlation *c = image->c;
+    for (ptrdiff_t t = 0; t < c->taps; t++) {
+        const fc_tap_range range = fc_steps_of_tap(c, t, k, depth);
+        if (range.count)
+            fc_gather_pixels(c, fc_at(c, image->x, range.q * c->x_c), t, first, pixels,
+                             fc_at(c, panel, range.first * width), range.step * width, range.count, exact);
+    }
+}
 
 static void pack_pixels_b(const void *context, ptrdiff_t column, ptrdiff_t columns, ptrdiff_t k, ptrdiff_t depth,
                           char *panel)
 {
     const im2col_image *image = context;
-    const fc_correlation *c = image->c;
-    const ptrdiff_t width = c->kernels->tile_columns;
-    for (ptrdiff_t t = 0; t < c->taps; t++) {
-        const fc_tap_range range = fc_steps_of_tap(c, FC_LANES_PIXELS, t, k, depth);
-        if (range.count)
-            fc_gather_pixels(c, fc_at(c, image->x, range.q * c->x_c), t, column, columns,
-                             fc_at(c, panel, range.first * width), range.step * width, range.count);
-    }
+    gather(image, column, columns, k, depth, panel, image->c->kernels->tile_columns, 0);
 }
 
 static void pack_pixels_a(const void *context, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t k, ptrdiff_t depth, char *panel)
 {
     const im2col_image *image = context;
     const fc_correlation *c = image->c;
+    if (c->layout == FC_NCHW) {
+        gather(image, row, rows, k, depth, panel, rows, 1);
+        return;
+    }
     for (ptrdiff_t t = 0; t < c->taps; t++) {
-        const fc_tap_range range = fc_steps_of_tap(c, FC_LANES_CHANNELS, t, k, depth);
+        const fc_tap_range range = fc_steps_of_tap(c, t, k, depth);
         if (range.count == 0)
             continue;
         const void *pixel[64];
@@ -64,7 +84,7 @@ static void store_block(const void *context, ptrdiff_t row, ptrdiff_t rows, ptrd
 {
     const im2col_image *image = context;
     const fc_correlation *c = image->c;
-    const int pixel_columns = c->lanes == FC_LANES_PIXELS;
+    const int pixel_columns = image->lanes == FC_LANES_PIXELS;
     const ptrdiff_t first = pixel_columns ? column : row, end = first + (pixel_columns ? columns : rows);
     for (ptrdiff_t p = first; p < end;) {
         const ptrdiff_t h = p / c->ow, w = p % c->ow, count = fc_min(c->ow - w, end - p);
@@ -79,9 +99,9 @@ static void store_block(const void *context, ptrdiff_t row, ptrdiff_t rows, ptrd
     }
 }
 
-static int stores_in_place(const fc_correlation *c)
+static int stores_in_place(const fc_correlation *c, fc_lanes lanes)
 {
-    if (c->lanes == FC_LANES_PIXELS)
+    if (lanes == FC_LANES_PIXELS)
         return c->y_w == 1 && c->y_h == c->ow;
     return c->y_c == 1 && c->y_h == c->ow * c->y_w;
 }
@@ -94,16 +114,18 @@ static void im2col_task(void *context, ptrdiff_t task, int thread)
     const ptrdiff_t product = task / job->grid.b / job->grid.a, group = product % c->groups, n = product / c->groups;
     const im2col_image image = {
         .c = c,
+        .lanes = job->lanes,
+        .group = group,
         .x = fc_at(c, c->x, n * c->x_n + group * c->q * c->x_c),
         .y = fc_at(c, c->y, n * c->y_n + group * c->m * c->y_c),
     };
-    const char *packed = job->packed + (size_t)group * job->group_bytes;
+    const char *packed = job->packed ? job->packed + (size_t)group * job->group_bytes : NULL;
     const char *bias = c->bias ? fc_at(c, c->bias, group * c->m) : NULL;
     fc_gemm gemm = job->gemm;
     gemm.context = &image;
     if (gemm.c)
         gemm.c = image.y;
-    if (c->lanes == FC_LANES_PIXELS)
+    if (job->lanes == FC_LANES_PIXELS)
         gemm.packed_a = packed, gemm.row_bias = bias;
     else
         gemm.packed_b = packed, gemm.column_bias = bias;
@@ -113,35 +135,68 @@ static void im2col_task(void *context, ptrdiff_t task, int thread)
                   job->scratch + (size_t)thread * job->scratch_bytes);
 }
 
+/* Cycles of the register tiles that cover the product. */
+static double tile_cycles(const fc_gemm *gemm)
+{
+    const double panels = (double)fc_a_panels(gemm), rows = (double)gemm->m / panels;
+    const double vectors = (double)fc_ceil_div(gemm->n, gemm->kernels->lanes);
+    return panels * vectors / 2 * fc_tile_step_cycles(rows) * (double)gemm->k;
+}
+
+/* Lanes run along the axis with unit stride, except over small planes whose pixels fill them badly. */
+static fc_lanes choose_lanes(const fc_correlation *c)
+{
+    if (c->layout == FC_NHWC)
+        return FC_LANES_CHANNELS;
+    if (c->packed)
+        return fc_lanes_of_packed(c);
+    const fc_gemm pixels = fc_correlation_gemm(c, FC_LANES_PIXELS), channels = fc_correlation_gemm(c, FC_LANES_CHANNELS);
+    return tile_cycles(&channels) < 0.9 * tile_cycles(&pixels) ? FC_LANES_CHANNELS : FC_LANES_PIXELS;
+}
+
+/* How often a task grid would pack each panel of weights if the tasks packed what they come to. */
+static ptrdiff_t uses_of_weights(const im2col_job *job)
+{
+    if (job->lanes == FC_LANES_CHANNELS)
+        return job->c->n * job->grid.a;
+    return job->c->n * fc_max(job->grid.b, fc_ceil_div(fc_b_panels(&job->gemm), fc_block_b_panels(&job->gemm)));
+}
+
 static void correlate(const fc_correlation *c, int threads, fc_workspace *workspace)
 {
     if (fc_serves_few_pixels(c)) {
         fc_correlate_few_pixels(c, threads, workspace);
         return;
     }
-    im2col_job job = {.c = c, .gemm = fc_correlation_gemm(c, c->lanes)};
+    im2col_job job = {.c = c, .lanes = choose_lanes(c), .packed = c->packed};
+    const int pixel_lanes = job.lanes == FC_LANES_PIXELS;
+    job.gemm = fc_correlation_gemm(c, job.lanes);
+    job.gemm.pack_a = pixel_lanes ? pack_weights : pack_pixels_a;
+    job.gemm.pack_b = pixel_lanes ? pack_pixels_b : pack_weights;
     job.gemm.store = store_block;
-    job.gemm.c = stores_in_place(c) ? c->y : NULL;
-    job.gemm.ldc = c->lanes == FC_LANES_PIXELS ? c->y_c : c->y_w;
-    job.group_bytes = fc_packed_group_bytes(c, c->lanes);
-    char *fresh = c->packed ? NULL : fc_take(workspace, (size_t)c->groups * job.group_bytes);
-    job.packed = c->packed ? c->packed : fresh;
+    job.gemm.c = stores_in_place(c, job.lanes) ? c->y : NULL;
+    job.gemm.ldc = pixel_lanes ? c->y_c : c->y_w;
+    job.group_bytes = fc_packed_group_bytes(c, job.lanes);
     job.grid = fc_gemm_split(&job.gemm, c->n * c->groups, threads);
+    /* Weights that serve one block of pixels go straight to L2: a packed copy of all would pass through memory. */
+    char *fresh = NULL;
+    const int packs_first = !c->packed && uses_of_weights(&job) > 1;
+    if (packs_first)
+        job.packed = fresh = fc_take(workspace, (size_t)c->groups * job.group_bytes);
     const ptrdiff_t tasks = c->n * c->groups * job.grid.a * job.grid.b;
     threads = (int)fc_min(threads, tasks);
 
     /* The scratch of the largest block; which operand comes packed decides what it holds. */
     fc_gemm sized = job.gemm;
-    *(c->lanes == FC_LANES_PIXELS ? &sized.packed_a : &sized.packed_b) = (const char *)c;
+    if (c->packed || packs_first)
+        *(pixel_lanes ? &sized.packed_a : &sized.packed_b) = (const char *)c;
     job.scratch_bytes = fc_gemm_scratch(&sized, fc_ceil_div(fc_a_panels(&sized), job.grid.a),
                                         fc_ceil_div(fc_b_panels(&sized), job.grid.b));
     job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
     if (!workspace->base)
         return;
     if (fresh)
-        fc_pack_all_weights(c, c->lanes, threads, fresh);
-    job.gemm.pack_a = pack_pixels_a;
-    job.gemm.pack_b = pack_pixels_b;
+        fc_pack_all_weights(c, job.lanes, threads, fresh);
     fc_parallel_for(threads, tasks, im2col_task, &job);
 }
 
@@ -156,16 +211,11 @@ static double cycles(const fc_correlation *c, fc_operation operation)
 {
     if (operation != FC_BACKWARD_WEIGHT && fc_serves_few_pixels(c))
         return fc_few_pixels_cycles(c);
-    fc_gemm gemm = fc_correlation_gemm(c, c->lanes);
-    if (operation == FC_BACKWARD_WEIGHT)
-        gemm = fc_weight_gemm(c, c->oh * c->ow);
-    const double rows_of_panel = (double)gemm.m / (double)fc_a_panels(&gemm);
-    const double vectors = (double)fc_ceil_div(gemm.n, c->kernels->lanes);
-    /* Two FMAs a cycle, two loads a cycle, and at least the FMA's latency a step. */
-    const double step = fc_tile_step_cycles(rows_of_panel);
-    const double products = (double)fc_a_panels(&gemm) * vectors / 2 * step * (double)gemm.k;
+    const fc_gemm gemm = operation == FC_BACKWARD_WEIGHT ? fc_weight_gemm(c, c->oh * c->ow)
+                                                         : fc_correlation_gemm(c, choose_lanes(c));
+    const double products = tile_cycles(&gemm);
     const double gathered = (double)fc_depth(c) * (double)(c->oh * c->ow);
-    const int runs_are_dense = c->lanes == FC_LANES_CHANNELS || (c->stride_w == 1 && c->x_w == 1);
+    const int runs_are_dense = c->layout == FC_NHWC || (c->stride_w == 1 && c->x_w == 1);
     double element = runs_are_dense ? 2.5 / (double)c->kernels->lanes : 1.0;
     if (operation == FC_BACKWARD_WEIGHT)
         element += 4.0 / (double)c->kernels->lanes;

@@ -21,7 +21,7 @@ typedef struct {
 
 int fc_serves_few_pixels(const fc_correlation *c)
 {
-    return c->oh * c->ow <= fc_min(MOST_PIXELS, c->kernels->lanes / 2) && fc_steps_are_contiguous(c, FC_LANES_PIXELS);
+    return c->oh * c->ow <= fc_min(MOST_PIXELS, c->kernels->lanes / 2) && fc_steps_are_contiguous(c);
 }
 
 /* dst[step] of one pixel, in the order of the weights. */

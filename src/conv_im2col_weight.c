@@ -28,7 +28,7 @@ typedef struct {
 
 fc_gemm fc_weight_gemm(const fc_correlation *c, ptrdiff_t pixels)
 {
-    const int pixel_lanes = c->lanes == FC_LANES_PIXELS;
+    const int pixel_lanes = c->layout == FC_NCHW;
     return (fc_gemm){
         .kernels = c->kernels,
         .element = c->element,
@@ -68,7 +68,7 @@ static void pack_image_columns(const void *context, ptrdiff_t column, ptrdiff_t 
     for (ptrdiff_t j = 0; j < columns; j++) {
         const ptrdiff_t q = (column + j) / c->taps, t = (column + j) % c->taps;
         char *to = fc_at(c, pixels->rows, j * FC_DEPTH_BLOCK);
-        fc_gather_pixels(c, fc_at(c, pixels->x, q * c->x_c), t, pixels->first_pixel + k, depth, to, 0, 1);
+        fc_gather_pixels(c, fc_at(c, pixels->x, q * c->x_c), t, pixels->first_pixel + k, depth, to, 0, 1, 0);
         row[j] = to;
     }
     c->kernels->pack_columns(panel, c->kernels->tile_columns, row, (int)columns, 1, depth);
@@ -129,7 +129,7 @@ static void weight_task(void *context, ptrdiff_t task, int thread)
     const fc_correlation *c = job->c;
     const ptrdiff_t b = task % job->grid.b, a = task / job->grid.b % job->grid.a;
     const ptrdiff_t rest = task / job->grid.b / job->grid.a, group = rest % c->groups, chunk = rest / c->groups;
-    const int pixel_lanes = c->lanes == FC_LANES_PIXELS;
+    const int pixel_lanes = c->layout == FC_NCHW;
     char *scratch = job->scratch + (size_t)thread * job->scratch_bytes;
     weight_pixels pixels = {.c = c, .rows = scratch};
     fc_weight_unit unit;

@@ -26,7 +26,8 @@ static fc_correlation common(const fc_conv *p, const void *w)
     return (fc_correlation){
         .kernels = fc_kernels_for(p->dtype),
         .element = p->dtype == FC_F32 ? sizeof(float) : sizeof(double),
-        .lanes = p->layout == FC_NCHW ? FC_LANES_PIXELS : FC_LANES_CHANNELS,
+        .layout = p->layout,
+        .order = p->layout == FC_NCHW ? FC_BY_CHANNEL : FC_BY_TAP,
         .n = p->n,
         .groups = p->groups,
         .weights = (char *)w,

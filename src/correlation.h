@@ -17,13 +17,18 @@ typedef struct {
     ptrdiff_t weight;  /* its offset in w */
 } fc_tap;
 
-/* Lanes run along the axis of y with unit stride: along pixels with NCHW, along output channels with NHWC. */
+/* The order of the reduction's steps, (channel, tap) pairs: channel by channel as OIHW has them, or tap by tap as HWIO
+ * has them. */
+typedef enum { FC_BY_CHANNEL, FC_BY_TAP } fc_step_order;
+
+/* The axis of y that vector lanes run along: the algorithm's choice, mostly the one with unit stride. */
 typedef enum { FC_LANES_PIXELS, FC_LANES_CHANNELS } fc_lanes;
 
 typedef struct {
     const fc_kernels *kernels;
     size_t element;               /* bytes */
-    fc_lanes lanes;
+    fc_layout layout;             /* which axis of x and y has unit stride */
+    fc_step_order order;
     ptrdiff_t n, groups, m, q;    /* m outputs and q reduced channels a group */
     ptrdiff_t h, w;               /* the plane that is read */
     ptrdiff_t oh, ow;             /* the lattice of y */

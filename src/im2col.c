@@ -48,7 +48,7 @@ static void cut_runs(const fc_run *run, int runs, int lanes, int vectors, fc_pie
 }
 
 void fc_gather_pixels(const fc_correlation *c, const char *x, ptrdiff_t t, ptrdiff_t first, ptrdiff_t pixels, char *dst,
-                      ptrdiff_t dst_step, ptrdiff_t count)
+                      ptrdiff_t dst_step, ptrdiff_t count, int exact)
 {
     enum { FEWEST_LANES = 2 };
     fc_run run[FC_GATHER_PIXELS];
@@ -56,14 +56,14 @@ void fc_gather_pixels(const fc_correlation *c, const char *x, ptrdiff_t t, ptrdi
     int first_piece[FC_GATHER_PIXELS / FEWEST_LANES + 1];
     const int runs = find_runs(c, t, first, pixels, run), lanes = c->kernels->lanes;
     const int vectors = (int)fc_ceil_div(pixels, lanes);
-    if (c->stride_w == 1 && c->x_w == 1) {
+    if (c->stride_w == 1 && c->x_w == 1 && !exact) {
         cut_runs(run, runs, lanes, vectors, piece, first_piece);
         c->kernels->pack_pieces(dst, dst_step, x, c->x_c, count, piece, first_piece, vectors);
     } else {
         ptrdiff_t covered = 0;
         for (int r = 0; r < runs; r++)
             covered += run[r].count;
-        const ptrdiff_t width = (ptrdiff_t)vectors * lanes;
+        const ptrdiff_t width = exact ? pixels : (ptrdiff_t)vectors * lanes;
         c->kernels->pack_runs(dst, dst_step, x, c->x_c, c->stride_w * c->x_w, count, run, runs,
                               covered < width ? width : 0);
     }

@@ -3,10 +3,10 @@
 
 #include "parallel.h"
 
-fc_tap_range fc_steps_of_tap(const fc_correlation *c, fc_lanes lanes, ptrdiff_t t, ptrdiff_t k, ptrdiff_t depth)
+fc_tap_range fc_steps_of_tap(const fc_correlation *c, ptrdiff_t t, ptrdiff_t k, ptrdiff_t depth)
 {
     fc_tap_range range;
-    if (lanes == FC_LANES_PIXELS) {
+    if (c->order == FC_BY_CHANNEL) {
         range.q = fc_ceil_div(fc_max(k - t, 0), c->taps);
         range.count = fc_max(0, fc_ceil_div(k + depth - t, c->taps) - range.q);
         range.first = range.q * c->taps + t - k;
@@ -21,9 +21,9 @@ fc_tap_range fc_steps_of_tap(const fc_correlation *c, fc_lanes lanes, ptrdiff_t 
     return range;
 }
 
-int fc_steps_are_contiguous(const fc_correlation *c, fc_lanes lanes)
+int fc_steps_are_contiguous(const fc_correlation *c)
 {
-    return lanes == FC_LANES_PIXELS && c->w_q == c->taps && c->tap[0].weight == 0 &&
+    return c->order == FC_BY_CHANNEL && c->w_q == c->taps && c->tap[0].weight == 0 &&
            c->tap[c->taps - 1].weight == c->taps - 1;
 }
 
@@ -34,14 +34,14 @@ void fc_pack_weight_panel(const fc_correlation *c, fc_lanes lanes, ptrdiff_t gro
     const ptrdiff_t width = lanes == FC_LANES_PIXELS ? count : kernels->tile_columns;
     const char *origin = fc_at(c, c->weights, group * c->w_group + first * c->w_m);
     const void *row[64];
-    if (fc_steps_are_contiguous(c, lanes)) {
+    if (fc_steps_are_contiguous(c)) {
         for (ptrdiff_t i = 0; i < count; i++)
             row[i] = fc_at(c, origin, i * c->w_m + k);
         kernels->pack_columns(panel, width, row, (int)count, 1, depth);
         return;
     }
     for (ptrdiff_t t = 0; t < c->taps; t++) {
-        const fc_tap_range range = fc_steps_of_tap(c, lanes, t, k, depth);
+        const fc_tap_range range = fc_steps_of_tap(c, t, k, depth);
         if (range.count == 0)
             continue;
         char *to = fc_at(c, panel, range.first * width);

@@ -4,8 +4,7 @@
 
 #include "gemm.h"
 
-/* A step of the reduction is a (channel, tap) pair: channel by channel when lanes run along pixels (OIHW's order),
- * tap by tap when they run along channels (HWIO's). */
+/* Steps of the reduction. */
 static inline ptrdiff_t fc_depth(const fc_correlation *c) { return c->q * c->taps; }
 
 /* The channels whose step with tap t lies in [k, k + depth): `count` of them from `q`; the first is step `first` of
@@ -13,14 +12,20 @@ static inline ptrdiff_t fc_depth(const fc_correlation *c) { return c->q * c->tap
 typedef struct {
     ptrdiff_t q, count, first, step;
 } fc_tap_range;
-fc_tap_range fc_steps_of_tap(const fc_correlation *c, fc_lanes lanes, ptrdiff_t t, ptrdiff_t k, ptrdiff_t depth);
+fc_tap_range fc_steps_of_tap(const fc_correlation *c, ptrdiff_t t, ptrdiff_t k, ptrdiff_t depth);
 
 /* Whether the weights of one output channel lie in the order of the steps, without gaps. */
-int fc_steps_are_contiguous(const fc_correlation *c, fc_lanes lanes);
+int fc_steps_are_contiguous(const fc_correlation *c);
 
 /* The weights of one group as the packed operand of a product: A with lanes along pixels, else B. */
 void fc_pack_weight_panel(const fc_correlation *c, fc_lanes lanes, ptrdiff_t group, ptrdiff_t first, ptrdiff_t count,
                           ptrdiff_t k, ptrdiff_t depth, char *panel);
+/* The lanes that weights kept for later calls are packed for. */
+static inline fc_lanes fc_lanes_of_packed(const fc_correlation *c)
+{
+    return c->layout == FC_NCHW ? FC_LANES_PIXELS : FC_LANES_CHANNELS;
+}
+
 /* What sizes the product of one image's group: panels, depth blocks. */
 fc_gemm fc_correlation_gemm(const fc_correlation *c, fc_lanes lanes);
 size_t fc_packed_group_bytes(const fc_correlation *c, fc_lanes lanes);

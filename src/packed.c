@@ -17,11 +17,12 @@ fc_status fc_pack_weights(const fc_conv *conv, const void *w, int threads, fc_pa
     }
     const fc_view none = {NULL, {0}};
     fc_correlation_of(conv, FC_FORWARD, 0, none, w, none, tap, &c);
-    const size_t bytes = (size_t)c.groups * fc_packed_group_bytes(&c, c.lanes);
-    **packed = (fc_packed){c.kernels, c.lanes, c.groups, c.m, c.q, c.taps, NULL};
+    const fc_lanes lanes = fc_lanes_of_packed(&c);
+    const size_t bytes = (size_t)c.groups * fc_packed_group_bytes(&c, lanes);
+    **packed = (fc_packed){c.kernels, lanes, c.groups, c.m, c.q, c.taps, NULL};
     (*packed)->panels = aligned_alloc(64, (bytes + 63) / 64 * 64);
     if ((*packed)->panels)
-        fc_pack_all_weights(&c, c.lanes, threads, (*packed)->panels);
+        fc_pack_all_weights(&c, lanes, threads, (*packed)->panels);
     free(tap);
     if ((*packed)->panels)
         return FC_OK;
@@ -39,7 +40,7 @@ void fc_free_packed(fc_packed *packed)
 
 const char *fc_panels_for(const fc_packed *packed, const fc_correlation *c)
 {
-    const int fits = packed && packed->kernels == c->kernels && packed->lanes == c->lanes &&
+    const int fits = packed && packed->kernels == c->kernels && packed->lanes == fc_lanes_of_packed(c) &&
                      packed->groups == c->groups && packed->m == c->m && packed->q == c->q && packed->taps == c->taps;
     return fits ? packed->panels : NULL;
 }
