@@ -98,7 +98,7 @@ def algorithms(
     return [
         Algorithm(name, variant, workspace, multiply_adds, error_bound, cost, reason)
         for name, variant, workspace, multiply_adds, cost, error_bound, eligible, reason in core.algorithms(
-            operation, get_num_threads()
+            operation, "auto", get_num_threads()
         )
         if eligible
     ]

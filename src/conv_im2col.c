@@ -162,12 +162,8 @@ static ptrdiff_t uses_of_weights(const im2col_job *job)
     return job->c->n * fc_max(job->grid.b, fc_ceil_div(fc_b_panels(&job->gemm), fc_block_b_panels(&job->gemm)));
 }
 
-static void correlate(const fc_correlation *c, int threads, fc_workspace *workspace)
+static void multiply(const fc_correlation *c, int threads, int may_pack_first, fc_workspace *workspace)
 {
-    if (fc_serves_few_pixels(c)) {
-        fc_correlate_few_pixels(c, threads, workspace);
-        return;
-    }
     im2col_job job = {.c = c, .lanes = choose_lanes(c), .packed = c->packed};
     const int pixel_lanes = job.lanes == FC_LANES_PIXELS;
     job.gemm = fc_correlation_gemm(c, job.lanes);
@@ -180,7 +176,7 @@ static void correlate(const fc_correlation *c, int threads, fc_workspace *worksp
     job.grid = fc_gemm_split(&job.gemm, c->n * c->groups, threads);
     /* Weights that serve one block of pixels go straight to L2: a packed copy of all would pass through memory. */
     char *fresh = NULL;
-    const int packs_first = !c->packed && uses_of_weights(&job) > 1;
+    const int packs_first = may_pack_first && !c->packed && uses_of_weights(&job) > 1;
     if (packs_first)
         job.packed = fresh = fc_take(workspace, (size_t)c->groups * job.group_bytes);
     const ptrdiff_t tasks = c->n * c->groups * job.grid.a * job.grid.b;
@@ -199,6 +195,16 @@ static void correlate(const fc_correlation *c, int threads, fc_workspace *worksp
         fc_pack_all_weights(c, job.lanes, threads, fresh);
     fc_parallel_for(threads, tasks, im2col_task, &job);
 }
+
+static void correlate(const fc_correlation *c, int threads, fc_workspace *workspace)
+{
+    if (fc_serves_few_pixels(c))
+        fc_correlate_few_pixels(c, threads, workspace);
+    else
+        multiply(c, threads, 1, workspace);
+}
+
+void fc_im2col_serial(const fc_correlation *c, fc_workspace *workspace) { multiply(c, 1, 0, workspace); }
 
 static const char *refuses(const fc_correlation *c, fc_operation operation)
 {

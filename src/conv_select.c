@@ -5,7 +5,8 @@
 #include <string.h>
 
 /* Ties go to the first. Adding an algorithm is adding a line. */
-static const fc_conv_algorithm *const algorithms[FC_ALGORITHM_COUNT] = {&fc_algorithm_direct, &fc_algorithm_im2col};
+static const fc_conv_algorithm *const algorithms[FC_ALGORITHM_COUNT] = {
+    &fc_algorithm_direct, &fc_algorithm_im2col, &fc_algorithm_winograd_2, &fc_algorithm_winograd_4};
 
 /* Costs are counted in cycles; the clock only matters for the thresholds below which a call stays serial. */
 static const double seconds_per_cycle = 1.0 / 3.5e9;
@@ -51,7 +52,17 @@ static void assess(const fc_conv *conv, fc_operation operation, const fc_conv_al
      * accumulates like a random walk over the longer of the two. */
     const double unit = conv->dtype == FC_F32 ? 0x1p-24 : 0x1p-53;
     const double chain = longest < 256 ? longest : 256 + longest / 256;
-    record->error_bound = unit * (2 + __builtin_sqrt(chain));
+    record->error_bound = unit * (algorithm->transforms ? algorithm->error : 2 + __builtin_sqrt(chain));
+}
+
+/* Whether the choice by cost may fall on an algorithm. */
+static int may_choose(const fc_conv *conv, const fc_conv_algorithm *algorithm, const char *algo)
+{
+    if (strcmp(algo, "auto") == 0)
+        return !algorithm->transforms || conv->dtype == FC_F32;
+    if (strcmp(algo, "exact") == 0)
+        return !algorithm->transforms;
+    return strcmp(algo, algorithm->name) == 0;
 }
 
 static int by_rank(const void *a, const void *b)
@@ -64,14 +75,16 @@ static int by_rank(const void *a, const void *b)
 
 static fc_tap *take_taps(const fc_conv *conv) { return malloc((size_t)(conv->kh * conv->kw) * sizeof(fc_tap)); }
 
-fc_status fc_conv_algorithms(const fc_conv *conv, fc_operation operation, int threads,
+fc_status fc_conv_algorithms(const fc_conv *conv, fc_operation operation, const char *algo, int threads,
                              fc_algorithm_record records[FC_ALGORITHM_COUNT])
 {
     fc_tap *tap = take_taps(conv);
     if (!tap)
         return FC_NO_MEMORY;
-    for (int i = 0; i < FC_ALGORITHM_COUNT; i++)
+    for (int i = 0; i < FC_ALGORITHM_COUNT; i++) {
         assess(conv, operation, algorithms[i], threads, 1, tap, &records[i]);
+        records[i].eligible += records[i].eligible && may_choose(conv, algorithms[i], algo);
+    }
     free(tap);
     qsort(records, FC_ALGORITHM_COUNT, sizeof records[0], by_rank);
     return FC_OK;
@@ -87,7 +100,11 @@ const char *fc_conv_refusal(const fc_conv *conv, fc_operation operation, const c
         if (strcmp(algorithms[i]->name, algo) == 0) {
             fc_algorithm_record record;
             assess(conv, operation, algorithms[i], 1, 0, tap, &record);
-            refusal = record.eligible ? NULL : record.reason;
+            refusal = record.reason;
+            if (record.eligible) {
+                refusal = NULL;
+                break;
+            }
         }
     free(tap);
     return refusal;
@@ -97,10 +114,9 @@ const fc_conv_algorithm *fc_select(const fc_conv *conv, fc_operation operation, 
                                    double *seconds)
 {
     const fc_conv_algorithm *best = NULL;
-    const int any = strcmp(algo, "auto") == 0;
     for (int i = 0; i < FC_ALGORITHM_COUNT; i++) {
         fc_algorithm_record record;
-        if (!any && strcmp(algo, algorithms[i]->name) != 0)
+        if (!may_choose(conv, algorithms[i], algo))
             continue;
         assess(conv, operation, algorithms[i], 1, 0, tap, &record);
         if (record.eligible && (!best || record.cost < *seconds)) {

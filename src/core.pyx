@@ -61,7 +61,8 @@ cdef extern from "fastconv.h" nogil:
     const char *fc_status_text(fc_status status)
     fc_status fc_conv_check(const fc_conv *conv)
     fc_status fc_pool_check(const fc_pool *pool)
-    fc_status fc_conv_algorithms(const fc_conv *conv, fc_operation operation, int threads, fc_algorithm_record *records)
+    fc_status fc_conv_algorithms(const fc_conv *conv, fc_operation operation, const char *algo, int threads,
+                                 fc_algorithm_record *records)
     const char *fc_conv_refusal(const fc_conv *conv, fc_operation operation, const char *algo)
     fc_status fc_conv_forward(const fc_conv *conv, const char *algo, fc_view x, const void *w, const fc_packed *packed,
                               const void *bias, int relu, void *y, int threads)
@@ -218,9 +219,10 @@ cdef class ConvProblem:
             self.fail(status, "forward", b"auto")
         return packed
 
-    def algorithms(self, str operation, int threads):
+    def algorithms(self, str operation, str algo, int threads):
+        cdef bytes name = algo.encode()
         cdef fc_algorithm_record[FC_ALGORITHM_COUNT] records
-        cdef fc_status status = fc_conv_algorithms(&self.conv, operation_of(operation), threads, records)
+        cdef fc_status status = fc_conv_algorithms(&self.conv, operation_of(operation), name, threads, records)
         if status != FC_OK:
             self.fail(status, operation, b"auto")
         return [

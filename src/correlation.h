@@ -72,6 +72,8 @@ fc_view fc_dense_view(const void *data, fc_layout layout, ptrdiff_t c, ptrdiff_t
  * them. Workspace is laid out by `run` itself: with a NULL base it only measures. */
 typedef struct {
     const char *name, *variant, *rank;
+    int transforms;  /* sums something else than the products themselves: "auto" takes it in float32 where allowed */
+    double error;    /* for such: RMS error, in units of the dtype's rounding unit */
     const char *(*refuses)(const fc_correlation *c, fc_operation operation);  /* NULL, or why it cannot serve */
     double (*cycles)(const fc_correlation *c, fc_operation operation);        /* of one thread */
     void (*correlate)(const fc_correlation *c, int threads, fc_workspace *workspace);
@@ -79,6 +81,7 @@ typedef struct {
 } fc_conv_algorithm;
 
 extern const fc_conv_algorithm fc_algorithm_direct, fc_algorithm_im2col;
+extern const fc_conv_algorithm fc_algorithm_winograd_2, fc_algorithm_winograd_4;
 
 /* conv_select.c: the named algorithm, or the cheapest for "auto"; NULL when the named one refuses or is unknown.
  * `seconds` is the estimate on one thread. */

@@ -69,14 +69,14 @@ typedef struct fc_packed fc_packed;
 typedef struct {
     const char *name, *variant;
     const char *reason;      /* why it ranks where it does, or why it cannot serve */
-    int eligible;
+    int eligible;            /* 1, or 2 where the choice by cost may take it */
     size_t workspace;        /* bytes */
     double multiply_adds;
     double cost;             /* estimated seconds */
     double error_bound;      /* RMS error relative to the output's RMS, independent N(0,1) data */
 } fc_algorithm_record;
 
-enum { FC_ALGORITHM_COUNT = 2, FC_MAX_THREADS = 1024 };
+enum { FC_ALGORITHM_COUNT = 4, FC_MAX_THREADS = 1024 };
 
 const char *fc_status_text(fc_status status);
 
@@ -85,8 +85,9 @@ fc_status fc_conv_check(const fc_conv *conv);
 fc_status fc_pool_check(const fc_pool *pool);
 fc_status fc_lrn_check(const fc_lrn *lrn);
 
-/* conv_select.c: the ordered list of algorithms. `algo` is a name from the list or "auto". */
-fc_status fc_conv_algorithms(const fc_conv *conv, fc_operation operation, int threads,
+/* conv_select.c: the ordered list of algorithms. `algo` is a name from the list, or "auto", or "exact": the choice of
+ * "auto" among those that do not transform. */
+fc_status fc_conv_algorithms(const fc_conv *conv, fc_operation operation, const char *algo, int threads,
                              fc_algorithm_record records[FC_ALGORITHM_COUNT]);
 /* Why `algo` cannot serve the problem, for a message; NULL when it can. */
 const char *fc_conv_refusal(const fc_conv *conv, fc_operation operation, const char *algo);

@@ -58,6 +58,40 @@ typedef struct {
     const void *row_bias;  /* epilogue: one value a row of C, or NULL */
 } fc_dot_tile;
 
+/* Winograd's transforms with tiles of m x m outputs, (m + 2)^2 points; the points of one element lie point_step apart. */
+
+/* `tiles` tiles of one channel: element i of each at image + offset[i], tiles side by side. Whole vectors are read and
+ * written. */
+typedef struct {
+    int m;
+    ptrdiff_t tiles;
+    const void *image;
+    const ptrdiff_t *offset;
+    void *transformed;
+    ptrdiff_t point_step;
+} fc_winograd_input;
+
+/* A packed panel of `rows` 3x3 filters with `channels` channels: the tap at (i, j) is step tap[3*i + j] of a channel. */
+typedef struct {
+    int m, rows;
+    ptrdiff_t channels;
+    const void *panel;
+    int tap[9];
+    void *transformed;
+    ptrdiff_t point_step;
+} fc_winograd_filter;
+
+/* A row of tiles of one output channel; `rows` x `columns` of its pixels are stored. */
+typedef struct {
+    int m, relu;
+    ptrdiff_t tiles, rows, columns;
+    const void *product;
+    ptrdiff_t point_step;
+    const void *bias;
+    void *y;
+    ptrdiff_t row_step;
+} fc_winograd_output;
+
 /* One row of a pooled plane: `width` outputs, a window of `taps_h` x `taps_w` input elements each. */
 typedef struct {
     ptrdiff_t width;
@@ -118,6 +152,11 @@ typedef struct {
                       ptrdiff_t count);
     void (*lrn_gradient)(void *dx, const void *dy, const void *x, const void *power, const void *ratio,
                          ptrdiff_t step, ptrdiff_t channels, ptrdiff_t count, double factor);
+
+    void (*winograd_input)(const fc_winograd_input *in);
+    void (*winograd_filter)(const fc_winograd_filter *filter);
+    /* Whether every output was finite before the epilogue. */
+    int (*winograd_output)(const fc_winograd_output *out);
 
     double (*peak)(ptrdiff_t steps, double seed);
 } fc_kernels;

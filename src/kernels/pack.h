@@ -15,6 +15,9 @@ FC_INLINE void FC_NAME(copy_strided)(real *dst, const real *src, ptrdiff_t src_s
     if (src_stride == 2)
         for (; i + LANES <= count; i += LANES)
             vstore(dst + i, vload_evens(src + 2 * i));
+    else if (src_stride == 4)
+        for (; i + LANES <= count; i += LANES)
+            vstore(dst + i, vload_fourths(src + 4 * i));
     for (; i < count; i++)
         dst[i] = src[i * src_stride];
 }

@@ -7,6 +7,7 @@
 #include "reduce.h"
 #include "pool_row.h"
 #include "lrn_row.h"
+#include "winograd_tile.h"
 #include "peak.h"
 
 const fc_kernels FC_NAME(table) = {
@@ -34,5 +35,8 @@ const fc_kernels FC_NAME(table) = {
     .lrn_multiply = FC_NAME(lrn_multiply),
     .lrn_ratio = FC_NAME(lrn_ratio),
     .lrn_gradient = FC_NAME(lrn_gradient),
+    .winograd_input = FC_NAME(winograd_input),
+    .winograd_filter = FC_NAME(winograd_filter),
+    .winograd_output = FC_NAME(winograd_output),
     .peak = FC_NAME(peak),
 };

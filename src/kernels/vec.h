@@ -38,7 +38,9 @@ typedef lane_int FC_NAME(mask_type) __attribute__((vector_size(FC_VECTOR_BYTES))
 #define vzip_lo FC_NAME(vec_zip_lo)
 #define vzip_hi FC_NAME(vec_zip_hi)
 #define vtranspose FC_NAME(vec_transpose)
+#define vevens FC_NAME(vec_evens)
 #define vload_evens FC_NAME(vec_load_evens)
+#define vload_fourths FC_NAME(vec_load_fourths)
 
 FC_INLINE vec vload(const real *p) { return *(const FC_NAME(vec_unaligned) *)p; }
 
@@ -139,8 +141,13 @@ FC_INLINE void vstore_n(real *p, vec v, int n)
 FC_INLINE vec vzip_lo(vec a, vec b) { return FC_SHUFFLE(a, b, FC_ZIP_LO); }
 FC_INLINE vec vzip_hi(vec a, vec b) { return FC_SHUFFLE(a, b, FC_ZIP_HI); }
 
-/* p[0], p[2], p[4] ...: the second load ends at the last element wanted, so that nothing behind it is read. */
-FC_INLINE vec vload_evens(const real *p) { return FC_SHUFFLE(vload(p), vload(p + LANES - 1), FC_EVENS); }
+/* The even lanes of a, then the odd lanes of b. */
+FC_INLINE vec vevens(vec a, vec b) { return FC_SHUFFLE(a, b, FC_EVENS); }
+
+/* p[0], p[2], p[4] ... and p[0], p[4], p[8] ...: the later loads end at the last element wanted, so that nothing behind
+ * it is read. */
+FC_INLINE vec vload_evens(const real *p) { return vevens(vload(p), vload(p + LANES - 1)); }
+FC_INLINE vec vload_fourths(const real *p) { return vevens(vload_evens(p), vload_evens(p + 2 * LANES - 2)); }
 #undef FC_SHUFFLE
 #undef FC_ZIP_LO
 #undef FC_ZIP_HI

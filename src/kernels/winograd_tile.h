@@ -1,0 +1,208 @@
+/* Winograd's transforms of 3x3 filters, lanes along tiles (along filters for the filter transform).
+ *
+ * Y = A^T [(G g G^T) . (B^T d B)] A, where the matrices follow from the points by the Cook-Toom construction:
+ * F(2x2,3x3) at 0, 1, -1 and infinity; F(4x4,3x3) at 0, 5/8, -5/8, 3/2, -3/2 and infinity, whose error is a third of the
+ * textbook points' 0, 1, -1, 2, -2. The signs of a pair of points +-p share their even and odd parts.
+ * (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016; Vincent et al., "On Improving the Numerical
+ * Stability of Winograd Convolutions", 2017, for the choice of points.)
+ */
+
+/* Constants of F(4x4,3x3): a = 5/8, b = 3/2. The filter's rows are divided by the product of the distances between
+ * points, as Cook-Toom has it. */
+#define FC_WA ((real)0.625)
+#define FC_WB ((real)1.5)
+#define FC_WA2 ((real)0.390625)
+#define FC_WB2 ((real)2.25)
+#define FC_WA3 ((real)0.244140625)
+#define FC_WB3 ((real)3.375)
+
+/* B^T d: of m + 2 elements, by steps of `step` in an array. */
+FC_INLINE void FC_NAME(winograd_input_line)(vec *d, const int step, const int m)
+{
+    if (m == 2) {
+        const vec d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step];
+        d[0] = d2 - d0;
+        d[step] = d2 + d1;
+        d[2 * step] = d2 - d1;
+        d[3 * step] = d3 - d1;
+        return;
+    }
+    const vec d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step], d5 = d[5 * step];
+    const vec even_a = d4 - FC_WB2 * d2, odd_a = FC_WA * (d3 - FC_WB2 * d1);
+    const vec even_b = d4 - FC_WA2 * d2, odd_b = FC_WB * (d3 - FC_WA2 * d1);
+    d[0] = FC_WA2 * FC_WB2 * d0 - (FC_WA2 + FC_WB2) * d2 + d4;
+    d[step] = even_a + odd_a;
+    d[2 * step] = even_a - odd_a;
+    d[3 * step] = even_b + odd_b;
+    d[4 * step] = even_b - odd_b;
+    d[5 * step] = FC_WA2 * FC_WB2 * d1 - (FC_WA2 + FC_WB2) * d3 + d5;
+}
+
+/* G g: three elements become m + 2. */
+FC_INLINE void FC_NAME(winograd_filter_line)(vec *g, const int step, const int m)
+{
+    const vec g0 = g[0], g1 = g[step], g2 = g[2 * step];
+    if (m == 2) {
+        const vec even = (real)0.5 * (g0 + g2), odd = (real)0.5 * g1;
+        g[0] = -g0;
+        g[step] = even + odd;
+        g[2 * step] = even - odd;
+        g[3 * step] = g2;
+        return;
+    }
+    const real at_0 = 1 / (FC_WA2 * FC_WB2);
+    const real at_a = 1 / (2 * FC_WA2 * (FC_WA2 - FC_WB2)), at_b = 1 / (2 * FC_WB2 * (FC_WB2 - FC_WA2));
+    const vec even_a = at_a * g0 + at_a * FC_WA2 * g2, odd_a = at_a * FC_WA * g1;
+    const vec even_b = at_b * g0 + at_b * FC_WB2 * g2, odd_b = at_b * FC_WB * g1;
+    g[0] = at_0 * g0;
+    g[step] = even_a + odd_a;
+    g[2 * step] = even_a - odd_a;
+    g[3 * step] = even_b + odd_b;
+    g[4 * step] = even_b - odd_b;
+    g[5 * step] = g2;
+}
+
+/* A^T y: m + 2 elements become m. */
+FC_INLINE void FC_NAME(winograd_output_line)(vec *y, const int step, const int m)
+{
+    if (m == 2) {
+        const vec y0 = y[0], y1 = y[step], y2 = y[2 * step], y3 = y[3 * step];
+        y[0] = y0 + (y1 + y2);
+        y[step] = (y1 - y2) + y3;
+        return;
+    }
+    const vec y0 = y[0], even_a = y[step] + y[2 * step], odd_a = y[step] - y[2 * step];
+    const vec even_b = y[3 * step] + y[4 * step], odd_b = y[3 * step] - y[4 * step], y5 = y[5 * step];
+    y[0] = y0 + even_a + even_b;
+    y[step] = FC_WA * odd_a + FC_WB * odd_b;
+    y[2 * step] = FC_WA2 * even_a + FC_WB2 * even_b;
+    y[3 * step] = FC_WA3 * odd_a + FC_WB3 * odd_b + y5;
+}
+
+FC_INLINE void FC_NAME(winograd_input_of)(const fc_winograd_input *in, const int m)
+{
+    const int size = m + 2;
+    for (ptrdiff_t t = 0; t < in->tiles; t += LANES) {
+        vec d[36];
+        FC_UNROLL
+        for (int i = 0; i < size * size; i++)
+            d[i] = vload((const real *)in->image + in->offset[i] + t);
+        FC_UNROLL
+        for (int j = 0; j < size; j++)
+            FC_NAME(winograd_input_line)(d + j, size, m);
+        FC_UNROLL
+        for (int i = 0; i < size; i++)
+            FC_NAME(winograd_input_line)(d + i * size, 1, m);
+        FC_UNROLL
+        for (int i = 0; i < size * size; i++)
+            vstore((real *)in->transformed + i * in->point_step + t, d[i]);
+    }
+}
+
+static void FC_NAME(winograd_input)(const fc_winograd_input *in)
+{
+    if (in->m == 2)
+        FC_NAME(winograd_input_of)(in, 2);
+    else
+        FC_NAME(winograd_input_of)(in, 4);
+}
+
+FC_INLINE void FC_NAME(winograd_filter_of)(const fc_winograd_filter *f, const int m)
+{
+    const int size = m + 2;
+    for (ptrdiff_t q = 0; q < f->channels; q++)
+        for (int first = 0; first < f->rows; first += LANES) {
+            const int lanes = f->rows - first < LANES ? f->rows - first : LANES;
+            vec g[36];
+            FC_UNROLL
+            for (int i = 0; i < 9; i++)
+                g[i / 3 * size + i % 3] = vload_n((const real *)f->panel + (q * 9 + f->tap[i]) * f->rows + first, lanes);
+            FC_UNROLL
+            for (int j = 0; j < 3; j++)
+                FC_NAME(winograd_filter_line)(g + j, size, m);
+            FC_UNROLL
+            for (int i = 0; i < size; i++)
+                FC_NAME(winograd_filter_line)(g + i * size, 1, m);
+            FC_UNROLL
+            for (int i = 0; i < size * size; i++)
+                vstore_n((real *)f->transformed + i * f->point_step + q * f->rows + first, g[i], lanes);
+        }
+}
+
+static void FC_NAME(winograd_filter)(const fc_winograd_filter *f)
+{
+    if (f->m == 2)
+        FC_NAME(winograd_filter_of)(f, 2);
+    else
+        FC_NAME(winograd_filter_of)(f, 4);
+}
+
+/* A row of tiles whose m outputs lie in m vectors, to a row of pixels. */
+FC_INLINE void FC_NAME(winograd_interleave)(vec *v, const int m)
+{
+    if (m == 2) {
+        const vec low = vzip_lo(v[0], v[1]), high = vzip_hi(v[0], v[1]);
+        v[0] = low, v[1] = high;
+        return;
+    }
+    const vec even_low = vzip_lo(v[0], v[2]), even_high = vzip_hi(v[0], v[2]);
+    const vec odd_low = vzip_lo(v[1], v[3]), odd_high = vzip_hi(v[1], v[3]);
+    v[0] = vzip_lo(even_low, odd_low), v[1] = vzip_hi(even_low, odd_low);
+    v[2] = vzip_lo(even_high, odd_high), v[3] = vzip_hi(even_high, odd_high);
+}
+
+FC_INLINE int FC_NAME(winograd_output_of)(const fc_winograd_output *out, const int m)
+{
+    const int size = m + 2;
+    const vec bias = out->bias ? vset1(*(const real *)out->bias) : (vec){0};
+    vec residue = {0};
+    for (ptrdiff_t t = 0; t < out->tiles; t += LANES) {
+        const int lanes = out->tiles - t < LANES ? (int)(out->tiles - t) : LANES;
+        vec y[36];
+        FC_UNROLL
+        for (int i = 0; i < size * size; i++)
+            y[i] = vload_n((const real *)out->product + i * out->point_step + t, lanes);
+        FC_UNROLL
+        for (int j = 0; j < size; j++)
+            FC_NAME(winograd_output_line)(y + j, size, m);
+        FC_UNROLL
+        for (int i = 0; i < m; i++)
+            FC_NAME(winograd_output_line)(y + i * size, 1, m);
+        FC_UNROLL
+        for (int i = 0; i < m; i++) {
+            vec *row = y + i * size;
+            FC_UNROLL
+            for (int j = 0; j < m; j++) {
+                residue += row[j] - row[j];
+                row[j] += bias;
+                if (out->relu)
+                    row[j] = vselect((vmask)(row[j] < (vec){0}), (vec){0}, row[j]);
+            }
+            FC_NAME(winograd_interleave)(row, m);
+            if (i < out->rows)
+                FC_UNROLL
+                for (int j = 0; j < m; j++) {
+                    const ptrdiff_t column = t * m + j * LANES, left = out->columns - column;
+                    real *to = (real *)out->y + i * out->row_step + column;
+                    if (left >= LANES)
+                        vstore(to, row[j]);
+                    else if (left > 0)
+                        vstore_n(to, row[j], (int)left);
+                }
+        }
+    }
+    const real sum = vsum(residue);
+    return sum == 0;
+}
+
+static int FC_NAME(winograd_output)(const fc_winograd_output *out)
+{
+    return out->m == 2 ? FC_NAME(winograd_output_of)(out, 2) : FC_NAME(winograd_output_of)(out, 4);
+}
+
+#undef FC_WA
+#undef FC_WB
+#undef FC_WA2
+#undef FC_WB2
+#undef FC_WA3
+#undef FC_WB3
