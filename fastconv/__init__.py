@@ -11,6 +11,7 @@ from fastconv.plan import Conv2d
 from fastconv.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 from fastconv.pool1d import avg_pool1d, avg_pool1d_backward, max_pool1d, max_pool1d_backward
 from fastconv.threads import get_num_threads, set_num_threads, threads
+from fastconv.winograd import allow_winograd
 
 __version__ = "0.1.0"
 
@@ -18,6 +19,7 @@ __all__ = [
     "Algorithm",
     "Conv2d",
     "algorithms",
+    "allow_winograd",
     "avg_pool1d",
     "avg_pool1d_backward",
     "avg_pool2d",

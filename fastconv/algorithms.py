@@ -13,6 +13,7 @@ from fastconv.arrays import as_shape, computed_in, served
 from fastconv.conv_layer import Convolution
 from fastconv.geometry import Ints, Padding
 from fastconv.threads import get_num_threads
+from fastconv.winograd import core_algorithm
 
 _OPERATIONS = ("forward", "backward_input", "backward_weight")
 
@@ -98,7 +99,7 @@ def algorithms(
     return [
         Algorithm(name, variant, workspace, multiply_adds, error_bound, cost, reason)
         for name, variant, workspace, multiply_adds, cost, error_bound, eligible, reason in core.algorithms(
-            operation, "auto", get_num_threads()
+            operation, core_algorithm("auto"), get_num_threads()
         )
         if eligible
     ]

@@ -26,6 +26,7 @@ from fastconv.arrays import (
 )
 from fastconv.geometry import Ints, Padding, Pads, Pair, Sliding, integer
 from fastconv.threads import get_num_threads
+from fastconv.winograd import core_algorithm
 
 ALGORITHMS = ("auto", "direct", "im2col", "winograd")
 
@@ -85,10 +86,11 @@ def ready(layout: Layout, w: Array, b: Array | None, dtype: DType) -> tuple[Arra
     return layout.lift_filters(prepared(w, dtype)), None if b is None else prepared(b, dtype)
 
 
-def check_algo(algo: str) -> None:
-    """Refuse a name that is no algorithm's; whether it can serve the problem is the core's to say."""
+def check_algo(algo: str) -> str:
+    """Return the core's name of an algorithm; whether it can serve the problem is the core's to say."""
     if algo not in ALGORITHMS:
         raise ValueError(f"algo must be one of {', '.join(ALGORITHMS)}, not {algo!r}")
+    return core_algorithm(algo)
 
 
 def is_relu(activation: str | None) -> bool:
@@ -111,7 +113,7 @@ def forward(
 ) -> Array:
     """Convolve; ``held`` are the same weights, ready for the core, and serve if their dtype does."""
     relu = is_relu(activation)
-    check_algo(algo)
+    algo = check_algo(algo)
     x, w = as_array(x, "x"), as_array(w, "w")
     b = None if b is None else as_array(b, "b")
     result, dtype = promoted(x, w, b)
@@ -152,7 +154,7 @@ class _Gradients(NamedTuple):
         x_name: str = "x",
         w_name: str = "w",
     ) -> _Gradients:
-        check_algo(algo)
+        algo = check_algo(algo)
         dy = as_array(dy, "dy")
         result, dtype = promoted(dy, *operands)
         core, shape, filters = layer.problem(dtype, x, w, x_name=x_name, w_name=w_name)
@@ -217,7 +219,7 @@ def transpose(
     layer: Convolution, x: ArrayLike, w: ArrayLike, b: ArrayLike | None, output_padding: Ints, algo: str
 ) -> Array:
     """Convolve transposed: the input gradient of the convolution whose output has the shape of ``x``."""
-    check_algo(algo)
+    algo = check_algo(algo)
     layout, groups = layer.layout, layer.groups
     x, w = as_array(x, "x"), as_array(w, "w")
     b = None if b is None else as_array(b, "b")

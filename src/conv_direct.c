@@ -6,6 +6,8 @@
  */
 #include "conv_direct.h"
 
+#include <math.h>
+
 #include "blocking.h"
 #include "im2col.h"
 #include "image_block.h"
@@ -257,7 +259,7 @@ static double cycles(const fc_correlation *c, fc_operation operation)
         /* One load of x a column and one of dy a row of the tile; no element is used from a packed panel. */
         const double tile = (double)(c->kernels->dot_rows * c->kernels->dot_columns);
         const double loads = (double)(c->kernels->dot_rows + c->kernels->dot_columns);
-        products = (double)c->m * depth * vectors * fc_max(0.5, 0.75 * loads / tile);
+        products = (double)c->m * depth * vectors * fmax(0.5, 0.75 * loads / tile);
         if (c->layout == FC_NHWC)
             products += (double)c->m * vectors * 4;
     } else {

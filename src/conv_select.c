@@ -62,7 +62,7 @@ static int may_choose(const fc_conv *conv, const fc_conv_algorithm *algorithm, c
         return !algorithm->transforms || conv->dtype == FC_F32;
     if (strcmp(algo, "exact") == 0)
         return !algorithm->transforms;
-    return strcmp(algo, algorithm->name) == 0;
+    return strcmp(algo, algorithm->name) == 0 || strcmp(algo, algorithm->variant) == 0;
 }
 
 static int by_rank(const void *a, const void *b)
@@ -97,7 +97,7 @@ const char *fc_conv_refusal(const fc_conv *conv, fc_operation operation, const c
         return fc_status_text(FC_NO_MEMORY);
     const char *refusal = "this build has no kernels for it";
     for (int i = 0; i < FC_ALGORITHM_COUNT; i++)
-        if (strcmp(algorithms[i]->name, algo) == 0) {
+        if (may_choose(conv, algorithms[i], algo)) {
             fc_algorithm_record record;
             assess(conv, operation, algorithms[i], 1, 0, tap, &record);
             refusal = record.reason;

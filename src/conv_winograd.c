@@ -25,9 +25,10 @@ typedef struct {
     fc_image_block block;
     ptrdiff_t offset[MOST_POINTS];
     ptrdiff_t row_blocks, a_blocks;
-    ptrdiff_t ld;                /* between channels of the transformed image */
     ptrdiff_t filter_panels;     /* in a block of filters */
-    size_t image_bytes, v_bytes, panel_bytes, u_bytes, product_bytes, y_bytes, again_bytes, scratch_bytes;
+    ptrdiff_t ld;                /* between channels of the transformed image */
+    ptrdiff_t v_step, u_step, product_step;  /* between points of image, filters and products */
+    size_t scratch_bytes;
     char *scratch;
 } winograd_job;
 
@@ -116,18 +117,25 @@ static fc_correlation region(const winograd_task *task, ptrdiff_t m0, ptrdiff_t 
     return c;
 }
 
+/* An odd number of cache lines: neither channels nor points may share the sets of a cache. */
+static ptrdiff_t odd_lines(const fc_correlation *c, ptrdiff_t elements)
+{
+    const ptrdiff_t line = (ptrdiff_t)(64 / c->element);
+    return (fc_ceil_div(elements, line) | 1) * line;
+}
+
 /* The pieces of a thread's scratch, and with a NULL base their sizes. */
 static winograd_task lay_out(winograd_job *job, char *base)
 {
     const fc_correlation *c = &job->c;
-    const ptrdiff_t rows = c->kernels->tile_rows, filters = fc_min(job->filter_panels * rows, c->m);
+    const ptrdiff_t rows = c->kernels->tile_rows;
     fc_workspace workspace = {.base = base};
     winograd_task task = {.job = job, .tile_rows = job->block.rows};
     task.image = fc_take(&workspace, (size_t)job->block.plane * c->element);
-    task.v = fc_take(&workspace, (size_t)(job->points * c->q * job->ld + c->kernels->lanes) * c->element);
+    task.v = fc_take(&workspace, (size_t)(job->points * job->v_step) * c->element);
     task.panel = fc_take(&workspace, (size_t)(rows * c->q * c->taps) * c->element);
-    task.u = fc_take(&workspace, (size_t)(job->points * filters * c->q) * c->element);
-    task.product = fc_take(&workspace, (size_t)(job->points * filters * job->ld) * c->element);
+    task.u = fc_take(&workspace, (size_t)(job->points * job->u_step) * c->element);
+    task.product = fc_take(&workspace, (size_t)(job->points * job->product_step) * c->element);
     task.y = stores_in_place(c) ? NULL : fc_take(&workspace, (size_t)(job->block.rows * job->m * c->ow) * c->element);
     if (!base) {
         fc_tap tap[SIDE * SIDE];
@@ -150,7 +158,7 @@ static void transform_image(const winograd_task *task)
         .m = job->m,
         .tiles = c->ow,
         .offset = job->offset,
-        .point_step = c->q * job->ld,
+        .point_step = job->v_step,
     };
     for (ptrdiff_t q = 0; q < c->q; q++) {
         fc_fill_image_block(&job->block, c, fc_at(c, x, q * c->x_c), 1, task->first_tile_row, task->tile_rows,
@@ -169,8 +177,8 @@ static void transform_filters(const winograd_task *task, const fc_gemm *gemm, pt
 {
     const winograd_job *job = task->job;
     const fc_correlation *c = &job->c;
-    const ptrdiff_t m0 = fc_a_panel_row(gemm, a0), filters = fc_a_panel_row(gemm, a1) - m0;
-    fc_winograd_filter f = {.m = job->m, .channels = c->q, .panel = task->panel, .point_step = filters * c->q};
+    const ptrdiff_t m0 = fc_a_panel_row(gemm, a0);
+    fc_winograd_filter f = {.m = job->m, .channels = c->q, .panel = task->panel, .point_step = job->u_step};
     for (int i = 0; i < SIDE * SIDE; i++)
         f.tap[i] = job->at[i];
     for (ptrdiff_t ir = a0; ir < a1; ir++) {
@@ -187,7 +195,7 @@ static void multiply_points(const winograd_task *task, const fc_gemm *gemm, ptrd
 {
     const winograd_job *job = task->job;
     const fc_correlation *c = &job->c;
-    const ptrdiff_t m0 = fc_a_panel_row(gemm, a0), filters = fc_a_panel_row(gemm, a1) - m0;
+    const ptrdiff_t m0 = fc_a_panel_row(gemm, a0);
     const ptrdiff_t tiles = task->tile_rows * job->tiles.ow, width = c->kernels->tile_columns;
     const ptrdiff_t blocks = fc_ceil_div(c->q, FC_WINOGRAD_DEPTH_BLOCK);
     fc_tile tile = {.ldb = job->ld, .ldc = job->ld};
@@ -198,12 +206,12 @@ static void multiply_points(const winograd_task *task, const fc_gemm *gemm, ptrd
             tile.accumulate = pc > 0;
             for (ptrdiff_t jr = 0; jr < tiles; jr += width) {
                 tile.columns = (int)fc_min(width, tiles - jr);
-                tile.b = fc_at(c, task->v, (point * c->q + q) * job->ld + jr);
+                tile.b = fc_at(c, task->v, point * job->v_step + q * job->ld + jr);
                 for (ptrdiff_t ir = a0; ir < a1; ir++) {
                     const ptrdiff_t row = fc_a_panel_row(gemm, ir);
                     tile.rows = (int)(fc_a_panel_row(gemm, ir + 1) - row);
-                    tile.a = fc_at(c, task->u, (point * filters + row - m0) * c->q + q * tile.rows);
-                    tile.c = fc_at(c, task->product, (point * filters + row - m0) * job->ld + jr);
+                    tile.a = fc_at(c, task->u, point * job->u_step + (row - m0) * c->q + q * tile.rows);
+                    tile.c = fc_at(c, task->product, point * job->product_step + (row - m0) * job->ld + jr);
                     c->kernels->gemm_tile(&tile);
                 }
             }
@@ -211,7 +219,7 @@ static void multiply_points(const winograd_task *task, const fc_gemm *gemm, ptrd
 }
 
 /* One filter's rows of outputs; whether all were finite. */
-static int transform_output(const winograd_task *task, ptrdiff_t m, ptrdiff_t filters, ptrdiff_t index)
+static int transform_output(const winograd_task *task, ptrdiff_t m, ptrdiff_t index)
 {
     const winograd_job *job = task->job;
     const fc_correlation *c = &job->c;
@@ -221,7 +229,7 @@ static int transform_output(const winograd_task *task, ptrdiff_t m, ptrdiff_t fi
         .relu = c->relu,
         .tiles = job->tiles.ow,
         .columns = c->ow,
-        .point_step = filters * job->ld,
+        .point_step = job->product_step,
         .bias = c->bias ? fc_at(c, c->bias, channel) : NULL,
         .row_step = stores_in_place(c) ? c->y_h : c->ow,
     };
@@ -260,7 +268,7 @@ static void run_task(void *context, ptrdiff_t index, int thread)
         transform_filters(&task, &gemm, a0, a1);
         multiply_points(&task, &gemm, a0, a1);
         for (ptrdiff_t i = 0; i < filters; i++)
-            if (!transform_output(&task, m0 + i, filters, i)) {
+            if (!transform_output(&task, m0 + i, i)) {
                 fc_tap tap[SIDE * SIDE];
                 fc_workspace again = {.base = task.again};
                 const fc_correlation channel = region(&task, m0 + i, 1, tap);
@@ -273,13 +281,17 @@ static void plan_tasks(winograd_job *job, int threads)
 {
     const fc_correlation *c = &job->c;
     const fc_gemm gemm = fc_correlation_gemm(c, FC_LANES_PIXELS);
-    const ptrdiff_t line = (ptrdiff_t)(64 / c->element), panels = fc_a_panels(&gemm);
-    /* Whole vectors, an odd number of cache lines. */
-    job->ld = (fc_ceil_div(block_tiles(job) + c->kernels->lanes - 1, line) | 1) * line;
+    const ptrdiff_t panels = fc_a_panels(&gemm);
+    /* Whole vectors are written from any tile on. */
+    job->ld = odd_lines(c, block_tiles(job) + c->kernels->lanes - 1);
     const ptrdiff_t tasks = c->n * c->groups * job->row_blocks;
     job->a_blocks = fc_min(panels, tasks >= 4 * threads ? 1 : fc_ceil_div(threads, tasks));
     const ptrdiff_t panel_bytes = job->points * c->kernels->tile_rows * (c->q + job->ld) * (ptrdiff_t)c->element;
     job->filter_panels = fc_max(1, fc_min(panels, FC_WINOGRAD_BLOCK_BYTES / panel_bytes));
+    const ptrdiff_t filters = fc_min(job->filter_panels * c->kernels->tile_rows, c->m);
+    job->v_step = odd_lines(c, c->q * job->ld);
+    job->u_step = odd_lines(c, filters * c->q);
+    job->product_step = odd_lines(c, filters * job->ld);
     lay_out(job, NULL);
 }
 
@@ -324,11 +336,11 @@ static double cycles(const fc_correlation *c, fc_operation operation, int m)
     const double row_vectors = (double)job.tiles.oh * (double)fc_ceil_div(job.tiles.ow, c->kernels->lanes);
     const double block_vectors = blocks * (double)fc_ceil_div(block_tiles(&job), c->kernels->lanes);
     const double step = fc_tile_step_cycles((double)c->m / panels);
-    const double copied = (double)(c->h * c->w) * (c->x_w == 1 ? 4 / lanes : 1.5);
-    const double image = q * (copied + row_vectors * points * 4.5);
-    const double filters = blocks * (double)c->m * q * (double)(SIDE * SIDE + job.points) * 1.6 / lanes;
+    const double copied = (double)(c->h * c->w) * (c->x_w == 1 ? 16 / lanes : 1.5);
+    const double image = q * (copied + row_vectors * points * 8);
+    const double filters = blocks * (double)c->m * q * (double)(SIDE * SIDE + job.points) * 6 / lanes;
     const double products = points * panels * block_vectors / 2 * step * q;
-    const double output = (double)c->m * row_vectors * points * 5;
+    const double output = (double)c->m * row_vectors * points * 10;
     return (double)(c->n * c->groups) * (image + filters + products + output);
 }
 

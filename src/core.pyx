@@ -17,6 +17,7 @@ cdef extern from "fastconv.h" nogil:
         FC_OK
         FC_NO_MEMORY
         FC_CANNOT_SERVE
+        FC_BAD_INDEX
     ctypedef enum fc_dtype:
         FC_F32
         FC_F64
@@ -277,6 +278,9 @@ cdef class PoolProblem:
         cdef fc_status status
         with nogil:
             status = fc_max_pool_backward(&self.pool, dy_view, x_view, <const int64_t *>index, out, threads)
+        if status == FC_BAD_INDEX:
+            raise ValueError(f"indices must lie in [0, {self.pool.h * self.pool.w}), the pixels of a plane, but range "
+                             f"from {indices.min()} to {indices.max()}")
         if status != FC_OK:
             self.fail(status)
 

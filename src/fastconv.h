@@ -85,8 +85,8 @@ fc_status fc_conv_check(const fc_conv *conv);
 fc_status fc_pool_check(const fc_pool *pool);
 fc_status fc_lrn_check(const fc_lrn *lrn);
 
-/* conv_select.c: the ordered list of algorithms. `algo` is a name from the list, or "auto", or "exact": the choice of
- * "auto" among those that do not transform. */
+/* conv_select.c: the ordered list of algorithms. `algo` is a name or a variant from the list, or "auto", or "exact": the
+ * choice of "auto" among those that do not transform. */
 fc_status fc_conv_algorithms(const fc_conv *conv, fc_operation operation, const char *algo, int threads,
                              fc_algorithm_record records[FC_ALGORITHM_COUNT]);
 /* Why `algo` cannot serve the problem, for a message; NULL when it can. */
