@@ -6,7 +6,8 @@
 
 /* Ties go to the first. Adding an algorithm is adding a line. */
 static const fc_conv_algorithm *const algorithms[FC_ALGORITHM_COUNT] = {
-    &fc_algorithm_direct, &fc_algorithm_im2col, &fc_algorithm_winograd_2, &fc_algorithm_winograd_4};
+    &fc_algorithm_direct, &fc_algorithm_im2col, &fc_algorithm_winograd_2_3, &fc_algorithm_winograd_4_3,
+    &fc_algorithm_winograd_2_5};
 
 /* Costs are counted in cycles; the clock only matters for the thresholds below which a call stays serial. */
 static const double seconds_per_cycle = 1.0 / 3.5e9;

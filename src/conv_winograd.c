@@ -1,4 +1,4 @@
-/* Winograd convolution of 3x3 filters with stride 1, by blocks of rows of tiles.
+/* Winograd convolution F(m x m, r x r) of square filters with stride 1, by blocks of rows of tiles.
  *
  * Each task copies its rows of the image once, split by tile phase so that element (i, j) of all tiles in a row is one
  * run; transforms them; and then, a block of filters at a time, transforms the filters, multiplies point by point with
@@ -14,14 +14,14 @@
 #include "pack_weights.h"
 #include "parallel.h"
 
-enum { SIDE = 3, MOST_POINTS = 36 };
+enum { MOST_TAPS = 25, MOST_POINTS = 36 };
 
 typedef struct {
     fc_correlation c;
-    int m, points;               /* outputs of a tile's side, (m + 2)^2 */
-    int at[SIDE * SIDE];         /* the tap at each place of the filter */
+    int m, r, size, points;      /* outputs and taps of a side, m + r - 1, its square */
+    int at[MOST_TAPS];           /* the tap at each place of the filter */
     fc_tap tile_tap[MOST_POINTS];
-    fc_correlation tiles;        /* tiles as the outputs of a correlation with (m + 2)^2 taps and stride m */
+    fc_correlation tiles;        /* tiles as the outputs of a correlation with a tap for each point and stride m */
     fc_image_block block;
     ptrdiff_t offset[MOST_POINTS];
     ptrdiff_t row_blocks, a_blocks;
@@ -39,45 +39,48 @@ typedef struct {
     char *image, *v, *panel, *u, *product, *y, *again;
 } winograd_task;
 
-static int tap_places(const fc_correlation *c, int at[SIDE * SIDE], ptrdiff_t *low_h, ptrdiff_t *low_w)
+/* Whether the taps are an r x r square without gaps; where each lies in it, and where it begins. */
+static int tap_places(const fc_correlation *c, int r, int at[MOST_TAPS], ptrdiff_t *low_h, ptrdiff_t *low_w)
 {
-    if (c->taps != SIDE * SIDE || c->stride_h != 1 || c->stride_w != 1)
+    if (c->taps != r * r || c->stride_h != 1 || c->stride_w != 1)
         return 0;
     *low_h = c->tap[0].h, *low_w = c->tap[0].w;
-    for (int t = 1; t < SIDE * SIDE; t++)
+    for (int t = 1; t < r * r; t++)
         *low_h = fc_min(*low_h, c->tap[t].h), *low_w = fc_min(*low_w, c->tap[t].w);
     int seen = 0;
-    for (int t = 0; t < SIDE * SIDE; t++) {
+    for (int t = 0; t < r * r; t++) {
         const ptrdiff_t h = c->tap[t].h - *low_h, w = c->tap[t].w - *low_w;
-        if (h >= SIDE || w >= SIDE)
+        if (h >= r || w >= r)
             return 0;
-        at[h * SIDE + w] = t;
-        seen |= 1 << (h * SIDE + w);
+        at[h * r + w] = t;
+        seen |= 1 << (h * r + w);
     }
-    return seen == (1 << SIDE * SIDE) - 1;
+    return seen == (1 << r * r) - 1;
 }
 
 /* Rows of tiles in a block: depends on the problem alone, for what is computed again follows from it. */
 static ptrdiff_t choose_tile_rows(const fc_correlation *tiles, int points)
 {
     const ptrdiff_t bytes_of_tile = points * tiles->q * (ptrdiff_t)tiles->element;
-    const ptrdiff_t wanted = fc_max(2 * tiles->kernels->tile_columns, FC_WINOGRAD_BLOCK_BYTES / bytes_of_tile);
+    const ptrdiff_t wanted = fc_min(fc_max(4 * tiles->kernels->tile_columns, FC_WINOGRAD_BLOCK_BYTES / bytes_of_tile),
+                                    FC_SCRATCH_LIMIT / 2 / bytes_of_tile);
     const ptrdiff_t rows = fc_max(1, fc_min(tiles->oh, wanted / tiles->ow));
     return fc_ceil_div(tiles->oh, fc_ceil_div(tiles->oh, rows));
 }
 
 /* Everything that follows from the problem; `job` stays where it is, for its correlations point into it. */
-static int plan(winograd_job *job, const fc_correlation *given, int m)
+static int plan(winograd_job *job, const fc_correlation *given, int m, int r)
 {
-    *job = (winograd_job){.c = *given, .m = m, .points = (m + 2) * (m + 2)};
+    const int size = m + r - 1;
+    *job = (winograd_job){.c = *given, .m = m, .r = r, .size = size, .points = size * size};
     fc_correlation *c = &job->c;
     c->order = FC_BY_CHANNEL;
     c->packed = NULL;
     ptrdiff_t low_h, low_w;
-    if (!tap_places(c, job->at, &low_h, &low_w))
+    if (!tap_places(c, r, job->at, &low_h, &low_w))
         return 0;
     for (int i = 0; i < job->points; i++)
-        job->tile_tap[i] = (fc_tap){low_h + i / (m + 2), low_w + i % (m + 2), 0};
+        job->tile_tap[i] = (fc_tap){low_h + i / size, low_w + i % size, 0};
     job->tiles = *c;
     job->tiles.oh = fc_ceil_div(c->oh, m), job->tiles.ow = fc_ceil_div(c->ow, m);
     job->tiles.stride_h = job->tiles.stride_w = m;
@@ -97,7 +100,7 @@ static int stores_in_place(const fc_correlation *c) { return c->y_w == 1; }
 static ptrdiff_t block_tiles(const winograd_job *job) { return job->block.rows * job->tiles.ow; }
 
 /* The outputs of a task's rows for filters [m0, m0 + m), as a correlation of its own. */
-static fc_correlation region(const winograd_task *task, ptrdiff_t m0, ptrdiff_t m, fc_tap tap[SIDE * SIDE])
+static fc_correlation region(const winograd_task *task, ptrdiff_t m0, ptrdiff_t m, fc_tap tap[MOST_TAPS])
 {
     const winograd_job *job = task->job;
     const ptrdiff_t row = task->first_tile_row * job->m;
@@ -109,7 +112,7 @@ static fc_correlation region(const winograd_task *task, ptrdiff_t m0, ptrdiff_t 
     c.n = c.groups = 1;
     c.m = m;
     c.oh = fc_min(task->tile_rows * job->m, c.oh - row);
-    for (int t = 0; t < SIDE * SIDE; t++) {
+    for (int t = 0; t < c.taps; t++) {
         tap[t] = c.tap[t];
         tap[t].h += row;
     }
@@ -138,7 +141,7 @@ static winograd_task lay_out(winograd_job *job, char *base)
     task.product = fc_take(&workspace, (size_t)(job->points * job->product_step) * c->element);
     task.y = stores_in_place(c) ? NULL : fc_take(&workspace, (size_t)(job->block.rows * job->m * c->ow) * c->element);
     if (!base) {
-        fc_tap tap[SIDE * SIDE];
+        fc_tap tap[MOST_TAPS];
         fc_workspace again = {0};
         const fc_correlation all = region(&task, 0, c->m, tap);
         fc_im2col_serial(&all, &again);
@@ -155,7 +158,7 @@ static void transform_image(const winograd_task *task)
     const fc_correlation *c = &job->tiles;
     const char *x = fc_at(c, c->x, task->n * c->x_n + task->group * c->q * c->x_c);
     fc_winograd_input in = {
-        .m = job->m,
+        .size = job->size,
         .tiles = c->ow,
         .offset = job->offset,
         .point_step = job->v_step,
@@ -178,8 +181,9 @@ static void transform_filters(const winograd_task *task, const fc_gemm *gemm, pt
     const winograd_job *job = task->job;
     const fc_correlation *c = &job->c;
     const ptrdiff_t m0 = fc_a_panel_row(gemm, a0);
-    fc_winograd_filter f = {.m = job->m, .channels = c->q, .panel = task->panel, .point_step = job->u_step};
-    for (int i = 0; i < SIDE * SIDE; i++)
+    fc_winograd_filter f = {
+        .size = job->size, .r = job->r, .channels = c->q, .panel = task->panel, .point_step = job->u_step};
+    for (int i = 0; i < job->r * job->r; i++)
         f.tap[i] = job->at[i];
     for (ptrdiff_t ir = a0; ir < a1; ir++) {
         const ptrdiff_t row = fc_a_panel_row(gemm, ir);
@@ -225,6 +229,7 @@ static int transform_output(const winograd_task *task, ptrdiff_t m, ptrdiff_t in
     const fc_correlation *c = &job->c;
     const ptrdiff_t channel = task->group * c->m + m;
     fc_winograd_output out = {
+        .size = job->size,
         .m = job->m,
         .relu = c->relu,
         .tiles = job->tiles.ow,
@@ -269,7 +274,7 @@ static void run_task(void *context, ptrdiff_t index, int thread)
         multiply_points(&task, &gemm, a0, a1);
         for (ptrdiff_t i = 0; i < filters; i++)
             if (!transform_output(&task, m0 + i, i)) {
-                fc_tap tap[SIDE * SIDE];
+                fc_tap tap[MOST_TAPS];
                 fc_workspace again = {.base = task.again};
                 const fc_correlation channel = region(&task, m0 + i, 1, tap);
                 fc_im2col_serial(&channel, &again);
@@ -290,15 +295,15 @@ static void plan_tasks(winograd_job *job, int threads)
     job->filter_panels = fc_max(1, fc_min(panels, FC_WINOGRAD_BLOCK_BYTES / panel_bytes));
     const ptrdiff_t filters = fc_min(job->filter_panels * c->kernels->tile_rows, c->m);
     job->v_step = odd_lines(c, c->q * job->ld);
-    job->u_step = odd_lines(c, filters * c->q);
+    job->u_step = odd_lines(c, filters * c->q + c->kernels->lanes);
     job->product_step = odd_lines(c, filters * job->ld);
     lay_out(job, NULL);
 }
 
-static void correlate(const fc_correlation *c, int m, int threads, fc_workspace *workspace)
+static void correlate(const fc_correlation *c, int m, int r, int threads, fc_workspace *workspace)
 {
     winograd_job job;
-    plan(&job, c, m);
+    plan(&job, c, m, r);
     plan_tasks(&job, threads);
     const ptrdiff_t tasks = c->n * c->groups * job.row_blocks * job.a_blocks;
     threads = (int)fc_min(threads, tasks);
@@ -307,16 +312,16 @@ static void correlate(const fc_correlation *c, int m, int threads, fc_workspace 
         fc_parallel_for(threads, tasks, run_task, &job);
 }
 
-static const char *refuses(const fc_correlation *c, fc_operation operation, int m)
+static const char *refuses(const fc_correlation *c, fc_operation operation, int m, int r)
 {
     winograd_job job;
-    int at[SIDE * SIDE];
+    int at[MOST_TAPS];
     ptrdiff_t low_h, low_w;
     if (operation == FC_BACKWARD_WEIGHT)
         return "it has no weight gradient";
-    if (!tap_places(c, at, &low_h, &low_w))
-        return "it takes 3x3 filters with stride 1 and dilation 1";
-    if (plan(&job, c, m)) {
+    if (!tap_places(c, r, at, &low_h, &low_w))
+        return "it takes 3x3 and 5x5 filters with stride 1 and dilation 1";
+    if (plan(&job, c, m, r)) {
         plan_tasks(&job, 1);
         if (job.scratch_bytes <= FC_SCRATCH_LIMIT)
             return NULL;
@@ -325,11 +330,11 @@ static const char *refuses(const fc_correlation *c, fc_operation operation, int 
 }
 
 /* Transforms are counted by their loads, stores and sums; products by register tiles. */
-static double cycles(const fc_correlation *c, fc_operation operation, int m)
+static double cycles(const fc_correlation *c, fc_operation operation, int m, int r)
 {
     (void)operation;
     winograd_job job;
-    plan(&job, c, m);
+    plan(&job, c, m, r);
     const fc_gemm gemm = fc_correlation_gemm(c, FC_LANES_PIXELS);
     const double lanes = (double)c->kernels->lanes, points = (double)job.points, q = (double)c->q;
     const double panels = (double)fc_a_panels(&gemm), blocks = (double)job.row_blocks;
@@ -338,32 +343,36 @@ static double cycles(const fc_correlation *c, fc_operation operation, int m)
     const double step = fc_tile_step_cycles((double)c->m / panels);
     const double copied = (double)(c->h * c->w) * (c->x_w == 1 ? 16 / lanes : 1.5);
     const double image = q * (copied + row_vectors * points * 8);
-    const double filters = blocks * (double)c->m * q * (double)(SIDE * SIDE + job.points) * 6 / lanes;
+    const double filters = blocks * (double)c->m * q * (double)(r * r + job.points) * 6 / lanes;
     const double products = points * panels * block_vectors / 2 * step * q;
     const double output = (double)c->m * row_vectors * points * 10;
     return (double)(c->n * c->groups) * (image + filters + products + output);
 }
 
-/* One variant: a tile of m x m outputs. */
-#define FC_WINOGRAD_VARIANT(m, title, rms)                                                                      \
-    static const char *refuses_##m(const fc_correlation *c, fc_operation operation)                            \
-    {                                                                                                           \
-        return refuses(c, operation, m);                                                                        \
-    }                                                                                                           \
-    static double cycles_##m(const fc_correlation *c, fc_operation operation) { return cycles(c, operation, m); } \
-    static void correlate_##m(const fc_correlation *c, int threads, fc_workspace *workspace)                    \
-    {                                                                                                           \
-        correlate(c, m, threads, workspace);                                                                    \
-    }                                                                                                           \
-    const fc_conv_algorithm fc_algorithm_winograd_##m = {                                                       \
-        .name = "winograd",                                                                                     \
-        .variant = title,                                                                                       \
-        .rank = "fewer products; pays for transforming tiles, filters and outputs",                             \
-        .transforms = 1,                                                                                        \
-        .error = rms,                                                                                           \
-        .refuses = refuses_##m,                                                                                 \
-        .cycles = cycles_##m,                                                                                   \
-        .correlate = correlate_##m,                                                                             \
+/* One variant: tiles of m x m outputs, filters of r x r taps. */
+#define FC_WINOGRAD_VARIANT(m, r, title, rms)                                                         \
+    static const char *refuses_##m##_##r(const fc_correlation *c, fc_operation operation)             \
+    {                                                                                                 \
+        return refuses(c, operation, m, r);                                                           \
+    }                                                                                                 \
+    static double cycles_##m##_##r(const fc_correlation *c, fc_operation operation)                   \
+    {                                                                                                 \
+        return cycles(c, operation, m, r);                                                            \
+    }                                                                                                 \
+    static void correlate_##m##_##r(const fc_correlation *c, int threads, fc_workspace *workspace)    \
+    {                                                                                                 \
+        correlate(c, m, r, threads, workspace);                                                       \
+    }                                                                                                 \
+    const fc_conv_algorithm fc_algorithm_winograd_##m##_##r = {                                       \
+        .name = "winograd",                                                                           \
+        .variant = title,                                                                             \
+        .rank = "fewer products; pays for transforming tiles, filters and outputs",                   \
+        .transforms = 1,                                                                              \
+        .error = rms,                                                                                 \
+        .refuses = refuses_##m##_##r,                                                                 \
+        .cycles = cycles_##m##_##r,                                                                   \
+        .correlate = correlate_##m##_##r,                                                             \
     };
-FC_WINOGRAD_VARIANT(2, "F(2x2,3x3)", 8)
-FC_WINOGRAD_VARIANT(4, "F(4x4,3x3)", 24)
+FC_WINOGRAD_VARIANT(2, 3, "F(2x2,3x3)", 8)
+FC_WINOGRAD_VARIANT(4, 3, "F(4x4,3x3)", 24)
+FC_WINOGRAD_VARIANT(2, 5, "F(2x2,5x5)", 24)

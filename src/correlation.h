@@ -81,7 +81,7 @@ typedef struct {
 } fc_conv_algorithm;
 
 extern const fc_conv_algorithm fc_algorithm_direct, fc_algorithm_im2col;
-extern const fc_conv_algorithm fc_algorithm_winograd_2, fc_algorithm_winograd_4;
+extern const fc_conv_algorithm fc_algorithm_winograd_2_3, fc_algorithm_winograd_4_3, fc_algorithm_winograd_2_5;
 
 /* conv_select.c: the named algorithm, or the cheapest for "auto"; NULL when the named one refuses or is unknown.
  * `seconds` is the estimate on one thread. */

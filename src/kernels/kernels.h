@@ -58,12 +58,12 @@ typedef struct {
     const void *row_bias;  /* epilogue: one value a row of C, or NULL */
 } fc_dot_tile;
 
-/* Winograd's transforms with tiles of m x m outputs, (m + 2)^2 points; the points of one element lie point_step apart. */
+/* Winograd's transforms F(m x m, r x r) with size = m + r - 1: size^2 points, which lie point_step apart. */
 
 /* `tiles` tiles of one channel: element i of each at image + offset[i], tiles side by side. Whole vectors are read and
  * written. */
 typedef struct {
-    int m;
+    int size;
     ptrdiff_t tiles;
     const void *image;
     const ptrdiff_t *offset;
@@ -71,19 +71,20 @@ typedef struct {
     ptrdiff_t point_step;
 } fc_winograd_input;
 
-/* A packed panel of `rows` 3x3 filters with `channels` channels: the tap at (i, j) is step tap[3*i + j] of a channel. */
+/* A packed panel of `rows` filters with `channels` channels: the tap at (i, j) is step tap[r*i + j] of a channel. Up to a
+ * vector is written behind the last element. */
 typedef struct {
-    int m, rows;
+    int size, r, rows;
     ptrdiff_t channels;
     const void *panel;
-    int tap[9];
+    int tap[25];
     void *transformed;
     ptrdiff_t point_step;
 } fc_winograd_filter;
 
 /* A row of tiles of one output channel; `rows` x `columns` of its pixels are stored. */
 typedef struct {
-    int m, relu;
+    int size, m, relu;
     ptrdiff_t tiles, rows, columns;
     const void *product;
     ptrdiff_t point_step;

@@ -11,12 +11,18 @@ FC_INLINE void FC_NAME(copy)(real *dst, const real *src, ptrdiff_t count)
 
 FC_INLINE void FC_NAME(copy_strided)(real *dst, const real *src, ptrdiff_t src_stride, ptrdiff_t count)
 {
+    if (count <= 0)
+        return;
     if (count >= LANES && (src_stride == 2 || src_stride == 4)) {
         /* The last vector ends at the last element, over some that the one before has copied. */
         for (ptrdiff_t i = 0; i < count; i += LANES) {
             const ptrdiff_t at = i + LANES <= count ? i : count - LANES;
             vstore(dst + at, src_stride == 2 ? vload_evens(src + 2 * at) : vload_fourths(src + 4 * at));
         }
+        return;
+    }
+    if (src_stride == 4) {
+        vstore_n(dst, vload_fourths_n(src, (int)count), (int)count);
         return;
     }
     for (ptrdiff_t i = 0; i < count; i++)

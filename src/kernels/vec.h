@@ -41,6 +41,7 @@ typedef lane_int FC_NAME(mask_type) __attribute__((vector_size(FC_VECTOR_BYTES))
 #define vevens FC_NAME(vec_evens)
 #define vload_evens FC_NAME(vec_load_evens)
 #define vload_fourths FC_NAME(vec_load_fourths)
+#define vload_fourths_n FC_NAME(vec_load_fourths_n)
 
 FC_INLINE vec vload(const real *p) { return *(const FC_NAME(vec_unaligned) *)p; }
 
@@ -148,6 +149,18 @@ FC_INLINE vec vevens(vec a, vec b) { return FC_SHUFFLE(a, b, FC_EVENS); }
  * it is read. */
 FC_INLINE vec vload_evens(const real *p) { return vevens(vload(p), vload(p + LANES - 1)); }
 FC_INLINE vec vload_fourths(const real *p) { return vevens(vload_evens(p), vload_evens(p + 2 * LANES - 2)); }
+
+/* The first n lanes of vload_fourths, n > 0. */
+FC_INLINE vec vload_fourths_n(const real *p, int n)
+{
+    vec part[4];
+    FC_UNROLL
+    for (int i = 0; i < 4; i++) {
+        const int left = 4 * n - 3 - i * (LANES - 1);
+        part[i] = vload_n(p + i * (LANES - 1), left < 0 ? 0 : left < LANES ? left : LANES);
+    }
+    return vevens(vevens(part[0], part[1]), vevens(part[2], part[3]));
+}
 #undef FC_SHUFFLE
 #undef FC_ZIP_LO
 #undef FC_ZIP_HI

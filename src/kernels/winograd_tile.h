@@ -1,13 +1,13 @@
-/* Winograd's transforms of 3x3 filters, lanes along tiles (along filters for the filter transform).
+/* Winograd's transforms F(m x m, r x r), lanes along tiles (along filters for the filter transform).
  *
- * Y = A^T [(G g G^T) . (B^T d B)] A, where the matrices follow from the points by the Cook-Toom construction:
- * F(2x2,3x3) at 0, 1, -1 and infinity; F(4x4,3x3) at 0, 5/8, -5/8, 3/2, -3/2 and infinity, whose error is a third of the
- * textbook points' 0, 1, -1, 2, -2. The signs of a pair of points +-p share their even and odd parts.
+ * Y = A^T [(G g G^T) . (B^T d B)] A, where the matrices follow from the m + r - 1 points by the Cook-Toom construction:
+ * F(2x2,3x3) at 0, 1, -1 and infinity; F(4x4,3x3) and F(2x2,5x5) at 0, 5/8, -5/8, 3/2, -3/2 and infinity, whose error is a
+ * third of the textbook points' 0, 1, -1, 2, -2. The two points +-p share their even and odd parts.
  * (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016; Vincent et al., "On Improving the Numerical
  * Stability of Winograd Convolutions", 2017, for the choice of points.)
  */
 
-/* Constants of F(4x4,3x3): a = 5/8, b = 3/2. The filter's rows are divided by the product of the distances between
+/* The six points: a = 5/8, b = 3/2. The filter's rows are divided by the product of the distances between
  * points, as Cook-Toom has it. */
 #define FC_WA ((real)0.625)
 #define FC_WB ((real)1.5)
@@ -16,10 +16,10 @@
 #define FC_WA3 ((real)0.244140625)
 #define FC_WB3 ((real)3.375)
 
-/* B^T d: of m + 2 elements, by steps of `step` in an array. */
-FC_INLINE void FC_NAME(winograd_input_line)(vec *d, const int step, const int m)
+/* B^T d: of `size` elements, by steps of `step` in an array. */
+FC_INLINE void FC_NAME(winograd_input_line)(vec *d, const int step, const int size)
 {
-    if (m == 2) {
+    if (size == 4) {
         const vec d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step];
         d[0] = d2 - d0;
         d[step] = d2 + d1;
@@ -38,11 +38,11 @@ FC_INLINE void FC_NAME(winograd_input_line)(vec *d, const int step, const int m)
     d[5 * step] = FC_WA2 * FC_WB2 * d1 - (FC_WA2 + FC_WB2) * d3 + d5;
 }
 
-/* G g: three elements become m + 2. */
-FC_INLINE void FC_NAME(winograd_filter_line)(vec *g, const int step, const int m)
+/* G g: r elements become `size`. */
+FC_INLINE void FC_NAME(winograd_filter_line)(vec *g, const int step, const int size, const int r)
 {
     const vec g0 = g[0], g1 = g[step], g2 = g[2 * step];
-    if (m == 2) {
+    if (size == 4) {
         const vec even = (real)0.5 * (g0 + g2), odd = (real)0.5 * g1;
         g[0] = -g0;
         g[step] = even + odd;
@@ -52,20 +52,27 @@ FC_INLINE void FC_NAME(winograd_filter_line)(vec *g, const int step, const int m
     }
     const real at_0 = 1 / (FC_WA2 * FC_WB2);
     const real at_a = 1 / (2 * FC_WA2 * (FC_WA2 - FC_WB2)), at_b = 1 / (2 * FC_WB2 * (FC_WB2 - FC_WA2));
-    const vec even_a = at_a * g0 + at_a * FC_WA2 * g2, odd_a = at_a * FC_WA * g1;
-    const vec even_b = at_b * g0 + at_b * FC_WB2 * g2, odd_b = at_b * FC_WB * g1;
+    vec even_a = at_a * g0 + at_a * FC_WA2 * g2, odd_a = at_a * FC_WA * g1;
+    vec even_b = at_b * g0 + at_b * FC_WB2 * g2, odd_b = at_b * FC_WB * g1;
+    vec last = g2;
+    if (r == 5) {
+        const vec g3 = g[3 * step], g4 = g[4 * step];
+        even_a += at_a * FC_WA2 * FC_WA2 * g4, odd_a += at_a * FC_WA3 * g3;
+        even_b += at_b * FC_WB2 * FC_WB2 * g4, odd_b += at_b * FC_WB3 * g3;
+        last = g4;
+    }
     g[0] = at_0 * g0;
     g[step] = even_a + odd_a;
     g[2 * step] = even_a - odd_a;
     g[3 * step] = even_b + odd_b;
     g[4 * step] = even_b - odd_b;
-    g[5 * step] = g2;
+    g[5 * step] = last;
 }
 
-/* A^T y: m + 2 elements become m. */
-FC_INLINE void FC_NAME(winograd_output_line)(vec *y, const int step, const int m)
+/* A^T y: `size` elements become m. */
+FC_INLINE void FC_NAME(winograd_output_line)(vec *y, const int step, const int size, const int m)
 {
-    if (m == 2) {
+    if (size == 4) {
         const vec y0 = y[0], y1 = y[step], y2 = y[2 * step], y3 = y[3 * step];
         y[0] = y0 + (y1 + y2);
         y[step] = (y1 - y2) + y3;
@@ -75,13 +82,16 @@ FC_INLINE void FC_NAME(winograd_output_line)(vec *y, const int step, const int m
     const vec even_b = y[3 * step] + y[4 * step], odd_b = y[3 * step] - y[4 * step], y5 = y[5 * step];
     y[0] = y0 + even_a + even_b;
     y[step] = FC_WA * odd_a + FC_WB * odd_b;
+    if (m == 2) {
+        y[step] += y5;
+        return;
+    }
     y[2 * step] = FC_WA2 * even_a + FC_WB2 * even_b;
     y[3 * step] = FC_WA3 * odd_a + FC_WB3 * odd_b + y5;
 }
 
-FC_INLINE void FC_NAME(winograd_input_of)(const fc_winograd_input *in, const int m)
+FC_INLINE void FC_NAME(winograd_input_of)(const fc_winograd_input *in, const int size)
 {
-    const int size = m + 2;
     for (ptrdiff_t t = 0; t < in->tiles; t += LANES) {
         vec d[36];
         FC_UNROLL
@@ -89,10 +99,10 @@ FC_INLINE void FC_NAME(winograd_input_of)(const fc_winograd_input *in, const int
             d[i] = vload((const real *)in->image + in->offset[i] + t);
         FC_UNROLL
         for (int j = 0; j < size; j++)
-            FC_NAME(winograd_input_line)(d + j, size, m);
+            FC_NAME(winograd_input_line)(d + j, size, size);
         FC_UNROLL
         for (int i = 0; i < size; i++)
-            FC_NAME(winograd_input_line)(d + i * size, 1, m);
+            FC_NAME(winograd_input_line)(d + i * size, 1, size);
         FC_UNROLL
         for (int i = 0; i < size * size; i++)
             vstore((real *)in->transformed + i * in->point_step + t, d[i]);
@@ -101,40 +111,43 @@ FC_INLINE void FC_NAME(winograd_input_of)(const fc_winograd_input *in, const int
 
 static void FC_NAME(winograd_input)(const fc_winograd_input *in)
 {
-    if (in->m == 2)
-        FC_NAME(winograd_input_of)(in, 2);
-    else
+    if (in->size == 4)
         FC_NAME(winograd_input_of)(in, 4);
+    else
+        FC_NAME(winograd_input_of)(in, 6);
 }
 
-FC_INLINE void FC_NAME(winograd_filter_of)(const fc_winograd_filter *f, const int m)
+/* Whole vectors are stored: lanes behind the panel's rows are overwritten by the next channel, or the next panel. */
+FC_INLINE void FC_NAME(winograd_filter_of)(const fc_winograd_filter *f, const int size, const int r)
 {
-    const int size = m + 2;
     for (ptrdiff_t q = 0; q < f->channels; q++)
         for (int first = 0; first < f->rows; first += LANES) {
             const int lanes = f->rows - first < LANES ? f->rows - first : LANES;
             vec g[36];
             FC_UNROLL
-            for (int i = 0; i < 9; i++)
-                g[i / 3 * size + i % 3] = vload_n((const real *)f->panel + (q * 9 + f->tap[i]) * f->rows + first, lanes);
+            for (int i = 0; i < r * r; i++)
+                g[i / r * size + i % r] =
+                    vload_n((const real *)f->panel + (q * r * r + f->tap[i]) * f->rows + first, lanes);
             FC_UNROLL
-            for (int j = 0; j < 3; j++)
-                FC_NAME(winograd_filter_line)(g + j, size, m);
+            for (int j = 0; j < r; j++)
+                FC_NAME(winograd_filter_line)(g + j, size, size, r);
             FC_UNROLL
             for (int i = 0; i < size; i++)
-                FC_NAME(winograd_filter_line)(g + i * size, 1, m);
+                FC_NAME(winograd_filter_line)(g + i * size, 1, size, r);
             FC_UNROLL
             for (int i = 0; i < size * size; i++)
-                vstore_n((real *)f->transformed + i * f->point_step + q * f->rows + first, g[i], lanes);
+                vstore((real *)f->transformed + i * f->point_step + q * f->rows + first, g[i]);
         }
 }
 
 static void FC_NAME(winograd_filter)(const fc_winograd_filter *f)
 {
-    if (f->m == 2)
-        FC_NAME(winograd_filter_of)(f, 2);
+    if (f->size == 4)
+        FC_NAME(winograd_filter_of)(f, 4, 3);
+    else if (f->r == 3)
+        FC_NAME(winograd_filter_of)(f, 6, 3);
     else
-        FC_NAME(winograd_filter_of)(f, 4);
+        FC_NAME(winograd_filter_of)(f, 6, 5);
 }
 
 /* A row of tiles whose m outputs lie in m vectors, to a row of pixels. */
@@ -151,9 +164,8 @@ FC_INLINE void FC_NAME(winograd_interleave)(vec *v, const int m)
     v[2] = vzip_lo(even_high, odd_high), v[3] = vzip_hi(even_high, odd_high);
 }
 
-FC_INLINE int FC_NAME(winograd_output_of)(const fc_winograd_output *out, const int m)
+FC_INLINE int FC_NAME(winograd_output_of)(const fc_winograd_output *out, const int size, const int m)
 {
-    const int size = m + 2;
     const vec bias = out->bias ? vset1(*(const real *)out->bias) : (vec){0};
     vec residue = {0};
     for (ptrdiff_t t = 0; t < out->tiles; t += LANES) {
@@ -164,10 +176,10 @@ FC_INLINE int FC_NAME(winograd_output_of)(const fc_winograd_output *out, const i
             y[i] = vload_n((const real *)out->product + i * out->point_step + t, lanes);
         FC_UNROLL
         for (int j = 0; j < size; j++)
-            FC_NAME(winograd_output_line)(y + j, size, m);
+            FC_NAME(winograd_output_line)(y + j, size, size, m);
         FC_UNROLL
         for (int i = 0; i < m; i++)
-            FC_NAME(winograd_output_line)(y + i * size, 1, m);
+            FC_NAME(winograd_output_line)(y + i * size, 1, size, m);
         FC_UNROLL
         for (int i = 0; i < m; i++) {
             vec *row = y + i * size;
@@ -197,7 +209,9 @@ FC_INLINE int FC_NAME(winograd_output_of)(const fc_winograd_output *out, const i
 
 static int FC_NAME(winograd_output)(const fc_winograd_output *out)
 {
-    return out->m == 2 ? FC_NAME(winograd_output_of)(out, 2) : FC_NAME(winograd_output_of)(out, 4);
+    if (out->size == 4)
+        return FC_NAME(winograd_output_of)(out, 4, 2);
+    return out->m == 4 ? FC_NAME(winograd_output_of)(out, 6, 4) : FC_NAME(winograd_output_of)(out, 6, 2);
 }
 
 #undef FC_WA
