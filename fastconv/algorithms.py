@@ -27,15 +27,15 @@ class Algorithm:
     name : str
         What ``algo`` takes.
     variant : str
-        Tile, lanes or transform it would use.
+        How the algorithm goes about it; tells Winograd's F(2x2,3x3), F(4x4,3x3) and F(2x2,5x5) apart.
     workspace : int
         Scratch memory in bytes.
     multiply_adds : int
-        Multiply-adds it would do.
+        Multiply-adds of the convolution, padding included; Winograd does fewer.
     error_bound : float
-        Root mean square error relative to that of the output, on independent normal data.
+        Root mean square error relative to the root mean square of the output, on independent normal data.
     cost : float
-        Estimated time in seconds.
+        Estimated time on one thread, in seconds.
     reason : str
         Why it ranks where it does.
     """
@@ -77,7 +77,9 @@ def algorithms(
     Returns
     -------
     list of Algorithm
-        Best first, for the number of threads of this context. Empty if N = 0, where nothing is computed.
+        Best first; those that "auto" may not take (Winograd in float64, or where `allow_winograd` is False) come last.
+        Winograd is listed by variant, and ``algo="winograd"`` takes the first. ``workspace`` is for the number of
+        threads of this context. Empty if N = 0, where nothing is computed.
 
     Raises
     ------

@@ -52,8 +52,11 @@ def conv2d(
     activation : {None, "relu"}
         Applied as the output is stored. A ReLU hands NaN on.
     algo : {"auto", "direct", "im2col", "winograd"}
-        How to compute it; `algorithms` lists what can serve a problem. All but "winograd" sum the products as they
-        are; "auto" takes the one of least estimated time.
+        How to compute it; `algorithms` lists what can serve a problem. "direct" and "im2col" sum the products as they
+        are. "winograd" takes 3x3 and 5x5 filters with stride and dilation 1, and has no weight gradient; it is
+        F(2x2,5x5) or the faster by estimate of F(2x2,3x3) and F(4x4,3x3). F(2x2,3x3) rounds about as plain sums do, the
+        others more. "auto" takes the one of least estimated time; of Winograd only in float32 (float16 included), and
+        not where `allow_winograd` is False.
     strict : bool
         Refuse filters that do not tile the padded image exactly. Otherwise the output size is floored.
     out : ndarray, optional
@@ -76,7 +79,8 @@ def conv2d(
     Notes
     -----
     The layout of filters and the output size follow Stanford's CS231n notes, "Convolutional Neural Networks".
-    Results are the same bit for bit for any number of threads.
+    Results are the same bit for bit for any number of threads. NaN and infinity reach exactly the outputs that see
+    them, whatever the algorithm.
 
     Examples
     --------
@@ -111,7 +115,7 @@ def conv2d_backward(
     x, w : array_like
         The input and the weights of `conv2d`.
     stride, padding, dilation, groups, layout, algo
-        As in `conv2d`.
+        As in `conv2d`; "winograd" serves only without "w" in ``needs``.
     needs : iterable of {"x", "w", "b"}
         The gradients to compute.
 

@@ -24,6 +24,7 @@ typedef struct {
     fc_correlation tiles;        /* tiles as the outputs of a correlation with a tap for each point and stride m */
     fc_image_block block;
     ptrdiff_t offset[MOST_POINTS];
+    ptrdiff_t block_rows;        /* rows of tiles in a block: those of all images, one after the other */
     ptrdiff_t row_blocks, a_blocks;
     ptrdiff_t filter_panels;     /* in a block of filters */
     ptrdiff_t ld;                /* between channels of the transformed image */
@@ -32,10 +33,10 @@ typedef struct {
     char *scratch;
 } winograd_job;
 
-/* One task: an image and group, rows of tiles, panels of filters; and the pieces of its scratch. */
+/* One task: a group and rows of tiles; and the pieces of its scratch. */
 typedef struct {
     const winograd_job *job;
-    ptrdiff_t n, group, first_tile_row, tile_rows;
+    ptrdiff_t group, first_row, rows;
     char *image, *v, *panel, *u, *product, *y, *again;
 } winograd_task;
 
@@ -58,14 +59,29 @@ static int tap_places(const fc_correlation *c, int r, int at[MOST_TAPS], ptrdiff
     return seen == (1 << r * r) - 1;
 }
 
+/* The rows of a block that belong to one image: `rows` from row `row` of image n, `at` in the block. */
+typedef struct {
+    ptrdiff_t n, row, rows, at;
+} image_part;
+
+static int next_part(const winograd_task *task, image_part *part)
+{
+    const ptrdiff_t rows_of_image = task->job->tiles.oh;
+    part->at += part->rows;
+    part->n = (task->first_row + part->at) / rows_of_image;
+    part->row = (task->first_row + part->at) % rows_of_image;
+    part->rows = fc_min(rows_of_image - part->row, task->rows - part->at);
+    return part->rows > 0;
+}
+
 /* Rows of tiles in a block: depends on the problem alone, for what is computed again follows from it. */
 static ptrdiff_t choose_tile_rows(const fc_correlation *tiles, int points)
 {
     const ptrdiff_t bytes_of_tile = points * tiles->q * (ptrdiff_t)tiles->element;
     const ptrdiff_t wanted = fc_min(fc_max(4 * tiles->kernels->tile_columns, FC_WINOGRAD_BLOCK_BYTES / bytes_of_tile),
                                     FC_SCRATCH_LIMIT / 2 / bytes_of_tile);
-    const ptrdiff_t rows = fc_max(1, fc_min(tiles->oh, wanted / tiles->ow));
-    return fc_ceil_div(tiles->oh, fc_ceil_div(tiles->oh, rows));
+    const ptrdiff_t all = tiles->n * tiles->oh, rows = fc_max(1, fc_min(all, wanted / tiles->ow));
+    return fc_ceil_div(all, fc_ceil_div(all, rows));
 }
 
 /* Everything that follows from the problem; `job` stays where it is, for its correlations point into it. */
@@ -86,32 +102,34 @@ static int plan(winograd_job *job, const fc_correlation *given, int m, int r)
     job->tiles.stride_h = job->tiles.stride_w = m;
     job->tiles.taps = job->points;
     job->tiles.tap = job->tile_tap;
-    job->block = fc_image_block_for(&job->tiles, choose_tile_rows(&job->tiles, job->points));
+    job->block_rows = choose_tile_rows(&job->tiles, job->points);
+    job->block = fc_image_block_for(&job->tiles, fc_min(job->block_rows, job->tiles.oh));
     if (fc_image_block_overflows(&job->block, c))
         return 0;
     for (int i = 0; i < job->points; i++)
         job->offset[i] = fc_tap_offset(&job->block, &job->tiles, i);
-    job->row_blocks = fc_ceil_div(job->tiles.oh, job->block.rows);
+    job->row_blocks = fc_ceil_div(c->n * job->tiles.oh, job->block_rows);
     return 1;
 }
 
 static int stores_in_place(const fc_correlation *c) { return c->y_w == 1; }
 
-static ptrdiff_t block_tiles(const winograd_job *job) { return job->block.rows * job->tiles.ow; }
+static ptrdiff_t block_tiles(const winograd_job *job) { return job->block_rows * job->tiles.ow; }
 
-/* The outputs of a task's rows for filters [m0, m0 + m), as a correlation of its own. */
-static fc_correlation region(const winograd_task *task, ptrdiff_t m0, ptrdiff_t m, fc_tap tap[MOST_TAPS])
+/* The outputs of one image's rows for filters [m0, m0 + m), as a correlation of its own. */
+static fc_correlation region(const winograd_task *task, const image_part *part, ptrdiff_t m0, ptrdiff_t m,
+                             fc_tap tap[MOST_TAPS])
 {
     const winograd_job *job = task->job;
-    const ptrdiff_t row = task->first_tile_row * job->m;
+    const ptrdiff_t row = part->row * job->m;
     fc_correlation c = job->c;
-    c.x = fc_at(&c, c.x, task->n * c.x_n + task->group * c.q * c.x_c);
+    c.x = fc_at(&c, c.x, part->n * c.x_n + task->group * c.q * c.x_c);
     c.weights = fc_at(&c, c.weights, task->group * c.w_group + m0 * c.w_m);
-    c.y = fc_at(&c, c.y, task->n * c.y_n + (task->group * c.m + m0) * c.y_c + row * c.y_h);
+    c.y = fc_at(&c, c.y, part->n * c.y_n + (task->group * c.m + m0) * c.y_c + row * c.y_h);
     c.bias = c.bias ? fc_at(&c, c.bias, task->group * c.m + m0) : NULL;
     c.n = c.groups = 1;
     c.m = m;
-    c.oh = fc_min(task->tile_rows * job->m, c.oh - row);
+    c.oh = fc_min(part->rows * job->m, c.oh - row);
     for (int t = 0; t < c.taps; t++) {
         tap[t] = c.tap[t];
         tap[t].h += row;
@@ -133,17 +151,18 @@ static winograd_task lay_out(winograd_job *job, char *base)
     const fc_correlation *c = &job->c;
     const ptrdiff_t rows = c->kernels->tile_rows;
     fc_workspace workspace = {.base = base};
-    winograd_task task = {.job = job, .tile_rows = job->block.rows};
+    winograd_task task = {.job = job};
     task.image = fc_take(&workspace, (size_t)job->block.plane * c->element);
     task.v = fc_take(&workspace, (size_t)(job->points * job->v_step) * c->element);
     task.panel = fc_take(&workspace, (size_t)(rows * c->q * c->taps) * c->element);
     task.u = fc_take(&workspace, (size_t)(job->points * job->u_step) * c->element);
     task.product = fc_take(&workspace, (size_t)(job->points * job->product_step) * c->element);
-    task.y = stores_in_place(c) ? NULL : fc_take(&workspace, (size_t)(job->block.rows * job->m * c->ow) * c->element);
+    task.y = stores_in_place(c) ? NULL : fc_take(&workspace, (size_t)(job->m * c->ow) * c->element);
     if (!base) {
         fc_tap tap[MOST_TAPS];
         fc_workspace again = {0};
-        const fc_correlation all = region(&task, 0, c->m, tap);
+        const image_part largest = {.rows = job->block.rows};
+        const fc_correlation all = region(&task, &largest, 0, 1, tap);
         fc_im2col_serial(&all, &again);
         fc_take(&workspace, again.used);
         job->scratch_bytes = workspace.used;
@@ -156,7 +175,6 @@ static void transform_image(const winograd_task *task)
 {
     const winograd_job *job = task->job;
     const fc_correlation *c = &job->tiles;
-    const char *x = fc_at(c, c->x, task->n * c->x_n + task->group * c->q * c->x_c);
     fc_winograd_input in = {
         .size = job->size,
         .tiles = c->ow,
@@ -164,13 +182,16 @@ static void transform_image(const winograd_task *task)
         .point_step = job->v_step,
     };
     for (ptrdiff_t q = 0; q < c->q; q++) {
-        fc_fill_image_block(&job->block, c, fc_at(c, x, q * c->x_c), 1, task->first_tile_row, task->tile_rows,
-                            task->image);
-        /* Whole vectors are written: what runs over the end of a row is overwritten by the next. */
-        for (ptrdiff_t row = 0; row < task->tile_rows; row++) {
-            in.image = fc_at(c, task->image, row * fc_block_row_step(&job->block, c));
-            in.transformed = fc_at(c, task->v, q * job->ld + row * c->ow);
-            c->kernels->winograd_input(&in);
+        image_part part = {0};
+        while (next_part(task, &part)) {
+            const char *x = fc_at(c, c->x, part.n * c->x_n + (task->group * c->q + q) * c->x_c);
+            fc_fill_image_block(&job->block, c, x, 1, part.row, part.rows, task->image);
+            /* Whole vectors are written: what runs over the end of a row is overwritten by the next. */
+            for (ptrdiff_t row = 0; row < part.rows; row++) {
+                in.image = fc_at(c, task->image, row * fc_block_row_step(&job->block, c));
+                in.transformed = fc_at(c, task->v, q * job->ld + (part.at + row) * c->ow);
+                c->kernels->winograd_input(&in);
+            }
         }
     }
 }
@@ -200,7 +221,7 @@ static void multiply_points(const winograd_task *task, const fc_gemm *gemm, ptrd
     const winograd_job *job = task->job;
     const fc_correlation *c = &job->c;
     const ptrdiff_t m0 = fc_a_panel_row(gemm, a0);
-    const ptrdiff_t tiles = task->tile_rows * job->tiles.ow, width = c->kernels->tile_columns;
+    const ptrdiff_t tiles = task->rows * job->tiles.ow, width = c->kernels->tile_columns;
     const ptrdiff_t blocks = fc_ceil_div(c->q, FC_WINOGRAD_DEPTH_BLOCK);
     fc_tile tile = {.ldb = job->ld, .ldc = job->ld};
     for (int point = 0; point < job->points; point++)
@@ -222,8 +243,8 @@ static void multiply_points(const winograd_task *task, const fc_gemm *gemm, ptrd
         }
 }
 
-/* One filter's rows of outputs; whether all were finite. */
-static int transform_output(const winograd_task *task, ptrdiff_t m, ptrdiff_t index)
+/* One filter's rows of outputs in one image; whether all were finite. */
+static int transform_output(const winograd_task *task, const image_part *part, ptrdiff_t m, ptrdiff_t index)
 {
     const winograd_job *job = task->job;
     const fc_correlation *c = &job->c;
@@ -239,17 +260,26 @@ static int transform_output(const winograd_task *task, ptrdiff_t m, ptrdiff_t in
         .row_step = stores_in_place(c) ? c->y_h : c->ow,
     };
     int finite = 1;
-    for (ptrdiff_t tile_row = 0; tile_row < task->tile_rows; tile_row++) {
-        const ptrdiff_t row = (task->first_tile_row + tile_row) * job->m;
-        char *y = fc_at(c, c->y, task->n * c->y_n + channel * c->y_c + row * c->y_h);
+    for (ptrdiff_t tile_row = 0; tile_row < part->rows; tile_row++) {
+        const ptrdiff_t row = (part->row + tile_row) * job->m;
+        char *y = fc_at(c, c->y, part->n * c->y_n + channel * c->y_c + row * c->y_h);
         out.rows = fc_min(job->m, c->oh - row);
-        out.product = fc_at(c, task->product, index * job->ld + tile_row * job->tiles.ow);
+        out.product = fc_at(c, task->product, index * job->ld + (part->at + tile_row) * job->tiles.ow);
         out.y = stores_in_place(c) ? y : task->y;
         finite &= c->kernels->winograd_output(&out);
         if (!stores_in_place(c))
             c->kernels->store_strided(y, c->y_h, c->y_w, task->y, c->ow, out.rows, c->ow);
     }
     return finite;
+}
+
+/* Without transform. */
+static void compute_again(const winograd_task *task, const image_part *part, ptrdiff_t m)
+{
+    fc_tap tap[MOST_TAPS];
+    fc_workspace workspace = {.base = task->again};
+    const fc_correlation channel = region(task, part, m, 1, tap);
+    fc_im2col_serial(&channel, &workspace);
 }
 
 static void run_task(void *context, ptrdiff_t index, int thread)
@@ -259,10 +289,9 @@ static void run_task(void *context, ptrdiff_t index, int thread)
     winograd_task task = lay_out(job, job->scratch + (size_t)thread * job->scratch_bytes);
     const ptrdiff_t a = index % job->a_blocks;
     index /= job->a_blocks;
-    task.first_tile_row = index % job->row_blocks * job->block.rows;
-    task.tile_rows = fc_min(job->block.rows, job->tiles.oh - task.first_tile_row);
-    index /= job->row_blocks;
-    task.group = index % c->groups, task.n = index / c->groups;
+    task.first_row = index % job->row_blocks * job->block_rows;
+    task.rows = fc_min(job->block_rows, c->n * job->tiles.oh - task.first_row);
+    task.group = index / job->row_blocks;
 
     const fc_gemm gemm = fc_correlation_gemm(c, FC_LANES_PIXELS);
     const ptrdiff_t panels = fc_a_panels(&gemm), end = fc_part(panels, job->a_blocks, a + 1);
@@ -272,13 +301,12 @@ static void run_task(void *context, ptrdiff_t index, int thread)
         const ptrdiff_t m0 = fc_a_panel_row(&gemm, a0), filters = fc_a_panel_row(&gemm, a1) - m0;
         transform_filters(&task, &gemm, a0, a1);
         multiply_points(&task, &gemm, a0, a1);
-        for (ptrdiff_t i = 0; i < filters; i++)
-            if (!transform_output(&task, m0 + i, i)) {
-                fc_tap tap[MOST_TAPS];
-                fc_workspace again = {.base = task.again};
-                const fc_correlation channel = region(&task, m0 + i, 1, tap);
-                fc_im2col_serial(&channel, &again);
-            }
+        for (ptrdiff_t i = 0; i < filters; i++) {
+            image_part part = {0};
+            while (next_part(&task, &part))
+                if (!transform_output(&task, &part, m0 + i, i))
+                    compute_again(&task, &part, m0 + i);
+        }
     }
 }
 
@@ -289,7 +317,7 @@ static void plan_tasks(winograd_job *job, int threads)
     const ptrdiff_t panels = fc_a_panels(&gemm);
     /* Whole vectors are written from any tile on. */
     job->ld = odd_lines(c, block_tiles(job) + c->kernels->lanes - 1);
-    const ptrdiff_t tasks = c->n * c->groups * job->row_blocks;
+    const ptrdiff_t tasks = c->groups * job->row_blocks;
     job->a_blocks = fc_min(panels, tasks >= 4 * threads ? 1 : fc_ceil_div(threads, tasks));
     const ptrdiff_t panel_bytes = job->points * c->kernels->tile_rows * (c->q + job->ld) * (ptrdiff_t)c->element;
     job->filter_panels = fc_max(1, fc_min(panels, FC_WINOGRAD_BLOCK_BYTES / panel_bytes));
@@ -305,7 +333,7 @@ static void correlate(const fc_correlation *c, int m, int r, int threads, fc_wor
     winograd_job job;
     plan(&job, c, m, r);
     plan_tasks(&job, threads);
-    const ptrdiff_t tasks = c->n * c->groups * job.row_blocks * job.a_blocks;
+    const ptrdiff_t tasks = c->groups * job.row_blocks * job.a_blocks;
     threads = (int)fc_min(threads, tasks);
     job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
     if (workspace->base)
@@ -338,15 +366,15 @@ static double cycles(const fc_correlation *c, fc_operation operation, int m, int
     const fc_gemm gemm = fc_correlation_gemm(c, FC_LANES_PIXELS);
     const double lanes = (double)c->kernels->lanes, points = (double)job.points, q = (double)c->q;
     const double panels = (double)fc_a_panels(&gemm), blocks = (double)job.row_blocks;
-    const double row_vectors = (double)job.tiles.oh * (double)fc_ceil_div(job.tiles.ow, c->kernels->lanes);
+    const double row_vectors = (double)(c->n * job.tiles.oh) * (double)fc_ceil_div(job.tiles.ow, c->kernels->lanes);
     const double block_vectors = blocks * (double)fc_ceil_div(block_tiles(&job), c->kernels->lanes);
     const double step = fc_tile_step_cycles((double)c->m / panels);
-    const double copied = (double)(c->h * c->w) * (c->x_w == 1 ? 16 / lanes : 1.5);
+    const double copied = (double)c->n * (double)(c->h * c->w) * (c->x_w == 1 ? 16 / lanes : 1.5);
     const double image = q * (copied + row_vectors * points * 8);
     const double filters = blocks * (double)c->m * q * (double)(r * r + job.points) * 6 / lanes;
     const double products = points * panels * block_vectors / 2 * step * q;
     const double output = (double)c->m * row_vectors * points * 10;
-    return (double)(c->n * c->groups) * (image + filters + products + output);
+    return (double)c->groups * (image + filters + products + output);
 }
 
 /* One variant: tiles of m x m outputs, filters of r x r taps. */

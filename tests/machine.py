@@ -11,7 +11,7 @@ from fastconv import _core
 
 ISAS = tuple(_core.isas_supported())
 THREADS = (1, 2, 3, 8)
-ALGORITHMS = ("direct", "im2col")
+ALGORITHMS = ("direct", "im2col")  # those that serve every problem, and exactly where the operands are integers
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 LAYOUTS = ("NCHW", "NHWC")
 

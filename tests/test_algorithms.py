@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import PROBLEMS, integers
+from cases import PROBLEMS
 from machine import ALGORITHMS
+from variants import WINOGRAD, forward
 
 import fastconv
 
@@ -18,16 +19,23 @@ def listed(problem, **options):
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
-def test_every_algorithm_serves_every_problem(problem, isa, dtype, layout, operation):
+def test_records(problem, isa, dtype, layout, operation):
     shapes = problem.x_shape, problem.w_shape
     if layout == "NHWC":
         (n, c, h, w), (k, i, r, s) = shapes
         shapes = (n, h, w, c), (r, s, i, k)
     records = list(fastconv.algorithms(*shapes, dtype=dtype, layout=layout, operation=operation, **problem.conv_kwargs))
-    assert sorted(record.name for record in records) == sorted(ALGORITHMS)
-    costs = [record.cost for record in records]
+    assert {record.name for record in records} - {"winograd"} == set(ALGORITHMS)
+    if operation == "forward":
+        square = problem.r == problem.s and (problem.u, problem.v, problem.dh, problem.dw) == (1, 1, 1, 1)
+        variants = {record.variant for record in records if record.name == "winograd"}
+        assert variants == {title for title in WINOGRAD if square and title.endswith(f"{problem.r}x{problem.s})")}
+    # What "auto" may take comes first; in float64 that is no transform.
+    choices = [record for record in records if dtype == np.float32 or record.name != "winograd"]
+    assert records[: len(choices)] == choices
+    costs = [record.cost for record in choices]
     assert costs == sorted(costs)
-    assert min(costs) > 0
+    assert all(record.cost > 0 for record in records)
     for record in records:
         assert record.variant
         assert record.reason
@@ -66,14 +74,36 @@ def test_auto_takes_the_first(problem, isa, operation):
             dy, x, w.shape, algo=algo, **problem.conv_kwargs
         ),
     }[operation]
+    # The first record of a name is the variant that the name takes.
     first = listed(problem, operation=operation)[0].name
     np.testing.assert_array_equal(compute("auto"), compute(first))
 
 
-def test_winograd_says_why_it_cannot_serve():
-    case = integers(PROBLEMS[0])
-    with pytest.raises(ValueError, match=r"winograd.*cannot serve"):
-        fastconv.conv2d(case.x, case.w, algo="winograd")
+def test_auto_takes_winograd_where_it_leads(isa, rng):
+    """And of its variants the first."""
+    x, w = (rng.standard_normal(shape, np.float32) for shape in ((1, 64, 40, 40), (64, 64, 3, 3)))
+    first = fastconv.algorithms(x.shape, w.shape, padding=1)[0]
+    assert first.name == "winograd"
+    y = fastconv.conv2d(x, w, padding=1)
+    for title in (first.name, first.variant):
+        np.testing.assert_array_equal(forward(x, w, padding=1, algo=title), y)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("size", [3, 8, 57, 300, 3000])
+@pytest.mark.parametrize("channels", [1, 6, 96, 2048, 100_000])
+def test_costs_are_positive_and_scratch_is_bounded(isa, dtype, layout, channels, size, operation):
+    """For thin and for deep, small and large, whatever the limits of a block leave of it."""
+    shapes = [(1, channels, size, size), (channels, channels, 3, 3)]
+    if layout == "NHWC":
+        shapes = [(1, size, size, channels), (3, 3, channels, channels)]
+    with fastconv.threads(1):
+        records = fastconv.algorithms(*shapes, dtype=dtype, layout=layout, operation=operation)
+    assert "im2col" in {record.name for record in records}
+    for record in records:
+        assert record.cost > 0
+        if record.name == "winograd":
+            assert 0 < record.workspace <= 16 * 2**20 + 4096
 
 
 def test_what_cannot_serve_is_not_listed_and_says_why():

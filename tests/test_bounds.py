@@ -14,6 +14,7 @@ import pytest
 from cases import SHAPES, TILES, activations, integers, weights
 from machine import ALGORITHMS, DTYPES, ISAS, LAYOUTS, using_isa
 from pools import POOLS
+from variants import backward_input, forward
 
 import fastconv
 
@@ -65,6 +66,16 @@ def convolve(problem, dtype, layout, fenced):
         fastconv.conv2d(x, w, b, out=out, **options)
         fastconv.Conv2d(w, b, **options)(x, out)
         fastconv.conv2d_backward(dy, x, w, **options)
+    transform(problem, x, w, b, dy, layout)
+
+
+def transform(problem, x, w, b, dy, layout):
+    """Every variant of Winograd that serves the forward pass."""
+    options = {**problem.conv_kwargs, "layout": layout}
+    for record in fastconv.algorithms(x.shape, w.shape, dtype=x.dtype, **options):
+        if record.name == "winograd":
+            forward(x, w, b, algo=record.variant, **options)
+            backward_input(dy, w, x.shape, algo=record.variant, **options)
 
 
 def downsample(pool, dtype, layout, fenced):

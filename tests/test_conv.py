@@ -33,6 +33,7 @@ def test_rounding_stays_within_its_bound(problem, isa, algo, dtype, layout):
     assert_close(y, activations(case.y, layout), rounding_bound(dtype, length, case.x, case.w))
 
 
+@pytest.mark.usefixtures("exact_auto")
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
 def test_auto_without_bias_with_relu(problem, isa, dtype, layout):
     case = integers(problem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,13 @@ class How(NamedTuple):
     algo: str
     dtype: np.dtype
     layout: str
+
+
+@contextmanager
+def using(how):
+    """Run as `how` says, "auto" without Winograd, which would round: these comparisons are exact."""
+    with using_isa(how.isa), fastconv.threads(how.threads), fastconv.allow_winograd(False):
+        yield
 
 
 hows = st.builds(
@@ -73,7 +81,7 @@ def integers(seed, *shapes):
 def test_convolution(layer, how, activation, biased):
     x, w, b = integers(layer.seed, layer.x, layer.w, layer.w[:1])
     exact = reference.conv2d(x, w, b if biased else None, activation=activation, **layer.options)
-    with using_isa(how.isa), fastconv.threads(how.threads):
+    with using(how):
         y = fastconv.conv2d(
             activations(x, how.layout, how.dtype), weights(w, how.layout, how.dtype),
             b.astype(how.dtype) if biased else None,
@@ -88,7 +96,7 @@ def test_gradients(layer, how):
     shape = reference.conv2d(np.zeros(layer.x), np.zeros(layer.w), **layer.options).shape
     x, w, dy = integers(layer.seed, layer.x, layer.w, shape)
     exact_dx, exact_dw, exact_db = reference.conv2d_backward(dy, x, w, **layer.options)
-    with using_isa(how.isa), fastconv.threads(how.threads):
+    with using(how):
         dx, dw, db = fastconv.conv2d_backward(
             activations(dy, how.layout, how.dtype), activations(x, how.layout, how.dtype),
             weights(w, how.layout, how.dtype), layout=how.layout, algo=how.algo, **layer.options,
@@ -107,7 +115,7 @@ def test_transposed_convolution(layer, how, output_padding):
     options = {**layer.options, "padding": 0, "output_padding": output_padding}
     x, w, b = integers(layer.seed, y_shape, layer.w, (layer.x[1],))
     exact = reference.conv_transpose2d(x, w, b, **options)
-    with using_isa(how.isa), fastconv.threads(how.threads):
+    with using(how):
         y = fastconv.conv_transpose2d(
             activations(x, how.layout, how.dtype), weights(w, how.layout, how.dtype), b.astype(how.dtype),
             layout=how.layout, algo=how.algo, **options,
@@ -121,7 +129,7 @@ def test_a_held_layer_serves_any_size(layer, other, how):
     """Packed once, for no size in particular."""
     (x, w), options = integers(layer.seed, layer.x, layer.w), layer.options
     wide = integers(other.seed, (2, layer.x[1], layer.x[2] + other.x[2], layer.x[3] + other.x[3]))[0]
-    with using_isa(how.isa), fastconv.threads(how.threads):
+    with using(how):
         conv = fastconv.Conv2d(weights(w, how.layout, how.dtype), layout=how.layout, algo=how.algo, **options)
         for images in (x, wide, x):
             y = conv(activations(images, how.layout, how.dtype))
@@ -151,7 +159,7 @@ def test_max_pool(pool, how, seed, nans):
     exact_dx = reference.max_pool2d_backward(dy, x, kernel, **options)
     x, dy = activations(x, how.layout, how.dtype), activations(dy, how.layout, how.dtype)
     options["layout"] = how.layout
-    with using_isa(how.isa), fastconv.threads(how.threads):
+    with using(how):
         y, indices = fastconv.max_pool2d(x, kernel, return_indices=True, **options)
         dx = fastconv.max_pool2d_backward(dy, x, kernel, **options)
         dx_by_indices = fastconv.max_pool2d_backward(dy, x, kernel, indices=indices, **options)
@@ -172,7 +180,7 @@ def test_avg_pool(pool, how, seed, include):
     exact_dx = reference.avg_pool2d_backward(dy, shape, kernel, **options)
     x, dy = activations(x, how.layout, how.dtype), activations(dy, how.layout, how.dtype)
     options["layout"] = how.layout
-    with using_isa(how.isa), fastconv.threads(how.threads):
+    with using(how):
         y = fastconv.avg_pool2d(x, kernel, **options)
         dx = fastconv.avg_pool2d_backward(dy, x.shape, kernel, **options)
     eps = np.finfo(how.dtype).eps

@@ -1,0 +1,206 @@
+"""Winograd of any geometry that it serves equals the reference within its rounding, and refuses the others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import PARALLEL, activations, reals, weights
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from machine import DTYPES, ISAS, LAYOUTS, THREADS, using_isa
+from tolerance import assert_close
+from variants import OF_3X3, WINOGRAD, backward_input, forward
+
+import fastconv
+from fastconv import reference
+
+SHARED = [problem for problem in PARALLEL if (problem.r, problem.s, problem.u) == (3, 3, 1)]
+NAMES = (*OF_3X3, "winograd")
+SERVED = [(title, side) for title, (_, side) in WINOGRAD.items()] + [("winograd", 3), ("winograd", 5)]
+
+
+def bound(dtype, w, transposed=False):
+    """100 units of the RMS of a sum of products of normal numbers: the documented largest error is half of it."""
+    terms = w.shape[0 if transposed else 1] * w.shape[2] * w.shape[3]
+    return 100 * float(np.finfo(dtype).eps) * np.sqrt(terms)
+
+
+def strided(a, steps):
+    """The same array as a view with these steps along its axes."""
+    room = np.full([size * abs(step) for size, step in zip(a.shape, steps, strict=True)], np.nan, a.dtype)
+    view = room[tuple(slice(None, None, step) for step in steps)]
+    view[...] = a
+    return view
+
+
+@st.composite
+def layers(draw):
+    """Shapes of x and w of a correlation that it serves, with any padding and groups, and what `algo` may be."""
+    algo, side = draw(st.sampled_from(SERVED))
+    groups = draw(st.sampled_from((1, 1, 2, 5)))
+    pads = draw(st.tuples(*[st.tuples(st.integers(0, 5), st.integers(0, 5))] * 2))
+    size = [draw(st.integers(max(1, side - sum(pair)), 42)) for pair in pads]
+    c, k = draw(st.integers(1, 20)), draw(st.integers(1, 40))
+    x = (draw(st.integers(1, 3)), groups * c, *size)
+    return x, (groups * k, c, side, side), {"padding": pads, "groups": groups}, algo
+
+
+places = (st.sampled_from(ISAS), st.sampled_from(THREADS), st.sampled_from(DTYPES), st.sampled_from(LAYOUTS))
+steps = st.tuples(*[st.sampled_from((1, 1, 2, -1))] * 4)
+
+
+@settings(max_examples=200)
+@given(layers(), *places, st.sampled_from((None, "relu")), st.booleans(), st.integers(0, 99))
+def test_forward(layer, isa, threads, dtype, layout, activation, biased, seed):
+    x_shape, w_shape, options, algo = layer
+    rng = np.random.default_rng(seed)
+    x, w, b = (rng.standard_normal(shape, np.float32) for shape in (x_shape, w_shape, w_shape[:1]))
+    b = b if biased else None
+    exact = reference.conv2d(
+        *(a if a is None else a.astype(float) for a in (x, w, b)), activation=activation, **options
+    )
+    with using_isa(isa), fastconv.threads(threads):
+        y = forward(
+            activations(x, layout, dtype), weights(w, layout, dtype), None if b is None else b.astype(dtype),
+            activation=activation, layout=layout, algo=algo, **options,
+        )  # fmt: skip
+    assert_close(y, activations(exact, layout), bound(dtype, w))
+
+
+@settings(max_examples=200)
+@given(layers(), *places, st.integers(0, 99))
+def test_input_gradient(layer, isa, threads, dtype, layout, seed):
+    x_shape, w_shape, options, algo = layer
+    rng = np.random.default_rng(seed)
+    w = rng.standard_normal(w_shape, np.float32)
+    y_shape = (
+        x_shape[0],
+        w_shape[0],
+        *(n + sum(p) - w_shape[2] + 1 for n, p in zip(x_shape[2:], options["padding"], strict=True)),
+    )
+    dy = rng.standard_normal(y_shape, np.float32)
+    exact = activations(reference.conv2d_backward_input(dy.astype(float), w.astype(float), x_shape, **options), layout)
+    with using_isa(isa), fastconv.threads(threads):
+        dx = backward_input(
+            activations(dy, layout, dtype), weights(w, layout, dtype), exact.shape, layout=layout, algo=algo, **options
+        )
+    # A filter of one of the groups sums over the filters of its group.
+    assert_close(dx, exact, bound(dtype, w, transposed=True))
+
+
+@settings(max_examples=60)
+@given(layers(), steps, steps, st.sampled_from(DTYPES), st.sampled_from(LAYOUTS), st.integers(0, 99))
+def test_views(layer, x_steps, w_steps, dtype, layout, seed):
+    """The NaN between the elements of a view is not read."""
+    x_shape, w_shape, options, _ = layer
+    rng = np.random.default_rng(seed)
+    x, w = rng.standard_normal(x_shape, np.float32), rng.standard_normal(w_shape, np.float32)
+    exact = reference.conv2d(x.astype(float), w.astype(float), **options)
+    x, w = activations(x, layout, dtype), weights(w, layout, dtype)
+    y = fastconv.conv2d(strided(x, x_steps), strided(w, w_steps), layout=layout, algo="winograd", **options)
+    assert_close(y, activations(exact, layout), bound(dtype, np.empty(w_shape)))
+
+
+# Filters, strides and dilations whose phases of the input gradient are 3x3 or have no tap.
+PHASES = {
+    "6x6 by 2": ((6, 6), {"stride": 2, "padding": 2}),
+    "6x3 by 2 and 1": ((6, 3), {"stride": (2, 1), "padding": ((0, 3), (2, 1))}),
+    "9x6 by 3 and 2": ((9, 6), {"stride": (3, 2), "padding": 1}),
+    "dilation and stride 2": ((3, 3), {"stride": 2, "dilation": 2, "padding": 2}),
+}
+
+
+@pytest.mark.parametrize("algo", NAMES)
+@pytest.mark.parametrize("name", PHASES)
+def test_strided_gradients_whose_phases_are_3x3(rng, isa, dtype, layout, name, algo):
+    kernel, options = PHASES[name]
+    x_shape, w = (2, 6, 23, 26), rng.standard_normal((14, 3, *kernel), np.float32)
+    options = {**options, "groups": 2}
+    dy = rng.standard_normal(reference.conv2d(np.zeros(x_shape), w, **options).shape, np.float32)
+    exact = activations(reference.conv2d_backward_input(dy.astype(float), w.astype(float), x_shape, **options), layout)
+    dx = backward_input(
+        activations(dy, layout, dtype), weights(w, layout, dtype), exact.shape, layout=layout, algo=algo, **options
+    )
+    assert_close(dx, exact, bound(dtype, w, transposed=True))
+
+
+def test_transposed_convolution(rng, isa, dtype, layout):
+    x, w, b = (rng.standard_normal(shape, np.float32) for shape in ((2, 9, 11, 10), (9, 5, 6, 6), (5,)))
+    exact = reference.conv_transpose2d(x.astype(float), w.astype(float), b.astype(float), stride=2, padding=1)
+    y = fastconv.conv_transpose2d(
+        activations(x, layout, dtype), weights(w, layout, dtype), b.astype(dtype),
+        stride=2, padding=1, layout=layout, algo="winograd",
+    )  # fmt: skip
+    assert_close(y, activations(exact, layout), bound(dtype, w, transposed=True))
+
+
+@pytest.mark.parametrize("algo", NAMES)
+@pytest.mark.parametrize("problem", SHARED, ids=lambda p: p.name)
+def test_bits_do_not_depend_on_threads(problem, isa, dtype, layout, algo):
+    """Nor where a NaN makes a part of the image be computed again."""
+    case, options = reals(problem), {**problem.conv_kwargs, "layout": layout, "algo": algo}
+    x, dy, w = activations(case.x, layout, dtype), activations(case.dy, layout, dtype), weights(case.w, layout, dtype)
+    x, dy = x.copy(), dy.copy()
+    for nan in (False, True):
+        if nan:
+            x[-1, 1, 1, 1] = dy[0, -1, -1, -1] = np.nan
+        results = []
+        for count in THREADS:
+            with fastconv.threads(count):
+                results.append((forward(x, w, **options), backward_input(dy, w, x.shape, **options)))
+        assert [bool(np.isnan(a).any()) for a in results[0]] == [nan, nan]
+        for y, dx in results[1:]:
+            np.testing.assert_array_equal(y, results[0][0])
+            np.testing.assert_array_equal(dx, results[0][1])
+
+
+def test_a_held_layer_takes_it(rng, isa, dtype, layout):
+    x, w = rng.standard_normal((2, 19, 14, 13)), rng.standard_normal((33, 19, 3, 3))
+    x, w = activations(x, layout, dtype), weights(w, layout, dtype)
+    options = {"padding": 1, "layout": layout, "algo": "winograd"}
+    np.testing.assert_array_equal(fastconv.Conv2d(w, **options)(x), fastconv.conv2d(x, w, **options))
+
+
+GEOMETRY = r"winograd.*cannot serve.*3x3 and 5x5 filters with stride 1 and dilation 1"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "options"),
+    [((4, 4), {}), ((5, 5), {"stride": 2}), ((3, 2), {}), ((1, 9), {}),
+      ((3, 3), {"stride": 2}), ((3, 3), {"stride": (1, 2)}),
+     ((3, 3), {"dilation": 2}), ((3, 3), {"dilation": (2, 1)})],
+    ids=str,
+)  # fmt: skip
+def test_other_correlations_are_refused(kernel, options):
+    x, w = np.ones((1, 2, 12, 12), np.float32), np.ones((3, 2, *kernel), np.float32)
+    with pytest.raises(ValueError, match=GEOMETRY):
+        fastconv.conv2d(x, w, algo="winograd", **options)
+    assert "winograd" not in {r.name for r in fastconv.algorithms(x.shape, w.shape, **options)}
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(5, 2), (3, 2), (4, 1)])
+def test_input_gradients_with_other_phases_are_refused(kernel, stride):
+    """A 5x5 filter at stride 2 has phases of 3x3, 3x2, 2x3 and 2x2."""
+    w = np.ones((3, 2, kernel, kernel))
+    dy = fastconv.conv2d(np.ones((1, 2, 12, 12)), w, stride=stride)
+    with pytest.raises(ValueError, match=GEOMETRY):
+        fastconv.conv2d_backward_input(dy, w, (1, 2, 12, 12), stride=stride, algo="winograd")
+
+
+def test_the_weight_gradient_is_refused():
+    x, w = np.ones((1, 2, 12, 12)), np.ones((3, 2, 3, 3))
+    dy = fastconv.conv2d(x, w)
+    message = r"winograd.*cannot serve.*no weight gradient"
+    with pytest.raises(ValueError, match=message):
+        fastconv.conv2d_backward_weight(dy, x, w.shape, algo="winograd")
+    with pytest.raises(ValueError, match=message):
+        fastconv.conv2d_backward(dy, x, w, algo="winograd")
+    assert fastconv.conv2d_backward(dy, x, w, algo="winograd", needs="xb")[0].shape == x.shape
+
+
+def test_too_many_channels_for_the_scratch_are_refused():
+    shapes = (1, 10_000, 5, 300), (1, 10_000, 3, 3)
+    assert "winograd" not in {record.name for record in fastconv.algorithms(*shapes)}
+    x, w = (np.broadcast_to(np.float32(1), shape) for shape in shapes)
+    with pytest.raises(ValueError, match=r"winograd.*scratch"):
+        fastconv.conv2d(x, w, algo="winograd")

@@ -1,0 +1,128 @@
+"""NaN, infinity and overflow in tiles of Winograd reach exactly the outputs that see them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import activations, weights
+from variants import WINOGRAD, backward_input, forward
+
+SPECIAL = (np.nan, np.inf, -np.inf)
+
+
+@pytest.fixture(params=WINOGRAD)
+def variant(request):
+    return request.param
+
+
+def assert_same(ours, exact, scale):
+    """The same NaN and infinities, and the finite within the rounding of the transforms."""
+    for special in (np.isnan, np.isposinf, np.isneginf):
+        np.testing.assert_array_equal(special(ours), special(exact))
+    finite = np.isfinite(exact)
+    np.testing.assert_allclose(ours[finite], exact[finite], rtol=0, atol=100 * np.finfo(ours.dtype).eps * scale)
+
+
+def integers(rng, *shapes):
+    return [rng.integers(-4, 5, shape).astype(float) for shape in shapes]
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+@pytest.mark.parametrize("padding", [0, 1, ((3, 0), (0, 4))], ids=str)
+def test_one_at_every_pixel(rng, isa, dtype, layout, variant, padding, activation):
+    """One image for each pixel: corners, edges, and the last tiles, of which the image fills a part."""
+    height, width, side = 7, 11, WINOGRAD[variant][1]
+    x, w, b = integers(rng, (height * width, 3, height, width), (5, 3, side, side), (5,))
+    for pixel in range(height * width):
+        x[pixel, pixel % 3, pixel // width, pixel % width] = SPECIAL[pixel % 4 % 3]
+    x, w, b = activations(x, layout, dtype), weights(w, layout, dtype), b.astype(dtype)
+    options = {"padding": padding, "activation": activation, "layout": layout}
+    exact = forward(x, w, b, algo="im2col", **options)
+    assert np.isnan(exact).any()
+    assert_same(forward(x, w, b, algo=variant, **options), exact, scale=100)
+
+
+@pytest.mark.parametrize("pads", [((0, 0), (0, 0)), ((2, 0), (1, 2))], ids=str)
+def test_one_at_every_pixel_of_an_output_gradient(rng, isa, dtype, layout, variant, pads):
+    side = WINOGRAD[variant][1]
+    (top, bottom), (left, right) = pads
+    shape = (70, 3, 6 + side - top - bottom, 9 + side - left - right)
+    dy, w = integers(rng, (70, 5, 7, 10), (5, 3, side, side))
+    for pixel in range(70):
+        dy[pixel, pixel % 5, pixel // 10, pixel % 10] = SPECIAL[pixel % 4 % 3]
+    dy, w = activations(dy, layout, dtype), weights(w, layout, dtype)
+    shape = activations(np.empty(shape), layout).shape
+    options = {"padding": pads, "layout": layout}
+    exact = backward_input(dy, w, shape, algo="im2col", **options)
+    assert np.isnan(exact).any()
+    assert_same(backward_input(dy, w, shape, algo=variant, **options), exact, scale=100)
+
+
+def test_a_nan_reaches_the_windows_that_hold_it(rng, isa, dtype, variant):
+    """Not by another algorithm but by definition: those around it in its own image and group."""
+    side = WINOGRAD[variant][1]
+    reach = side // 2
+    x, w = integers(rng, (2, 6, 17, 19), (8, 3, side, side))
+    x[1, 4, 9, 18] = np.nan
+    y = forward(x.astype(dtype), w.astype(dtype), padding=reach, groups=2, algo=variant)
+    seen = np.zeros(y.shape, bool)
+    seen[1, 4:, 9 - reach : 10 + reach, 18 - reach :] = True
+    np.testing.assert_array_equal(np.isnan(y), seen)
+
+
+def test_outputs_far_away_keep_their_bits(rng, isa, dtype, layout, variant):
+    """Rows of tiles of another block, and other images: nothing of them is computed again."""
+    side = WINOGRAD[variant][1]
+    x, w = rng.standard_normal((2, 96, 70, 40)), rng.standard_normal((20, 96, side, side))
+    x, w = activations(x, layout, dtype), weights(w, layout, dtype)
+    clean = forward(x, w, padding=1, layout=layout, algo=variant)
+    x[(0, 5, 2, 3) if layout == "NCHW" else (0, 2, 3, 5)] = np.nan
+    y = forward(x, w, padding=1, layout=layout, algo=variant)
+    assert np.isnan(y[0]).any()
+    rows = (slice(None), slice(60, None)) if layout == "NCHW" else slice(60, None)
+    np.testing.assert_array_equal(y[0][rows], clean[0][rows])
+    np.testing.assert_array_equal(y[1], clean[1])
+
+
+@pytest.mark.parametrize("everywhere", [True, False], ids=["everywhere", "one pixel"])
+def test_transforms_that_overflow(rng, isa, dtype, layout, variant, everywhere):
+    """Pixels whose sums are finite and whose transform is not."""
+    big = {4: 1e38, 8: 1e308}[dtype.itemsize]
+    side = WINOGRAD[variant][1]
+    x, w = rng.choice([-big, big], (1, 4, 9, 14)), rng.standard_normal((6, 4, side, side)) / 900
+    if not everywhere:
+        x[...] = 0
+        x[0, 2, 4, 6] = 3 * big if dtype.itemsize == 4 else 1.7 * big
+    x, w = activations(x, layout, dtype), weights(w, layout, dtype)
+    exact = forward(x, w, padding=1, layout=layout, algo="im2col")
+    assert np.isfinite(exact).all()
+    assert_same(forward(x, w, padding=1, layout=layout, algo=variant), exact, scale=big)
+
+
+def test_filters_that_overflow(rng, isa, dtype, layout, variant):
+    """The transform of a filter of one sign is larger than the filter."""
+    w = np.full((3, 2, *[WINOGRAD[variant][1]] * 2), np.finfo(dtype).max)
+    w[1] = 1
+    x = rng.standard_normal((1, 2, 9, 14)) / 1000
+    x, w = activations(x, layout, dtype), weights(w, layout, dtype)
+    exact = forward(x, w, padding=1, layout=layout, algo="im2col")
+    y = forward(x, w, padding=1, layout=layout, algo=variant)
+    assert np.isfinite(exact).all()
+    assert_same(y, exact, scale=float(np.finfo(dtype).max))
+    channel = (slice(None), 1) if layout == "NCHW" else (..., 1)
+    assert_same(y[channel], exact[channel], scale=1)
+
+
+@pytest.mark.parametrize("special", SPECIAL)
+def test_weights_and_bias(rng, isa, dtype, layout, variant, special):
+    """A filter spoils its own channel alone; on padding an infinite weight is infinity times zero."""
+    side = WINOGRAD[variant][1]
+    x, w, b = integers(rng, (2, 6, 9, 10), (20, 3, side, side), (20,))
+    w[3, 1, 2, 0] = b[12] = special
+    x, w, b = activations(x, layout, dtype), weights(w, layout, dtype), b.astype(dtype)
+    options = {"padding": 1, "groups": 2, "layout": layout}
+    exact = forward(x, w, b, algo="im2col", **options)
+    y = forward(x, w, b, algo=variant, **options)
+    assert_same(y, exact, scale=100)
+    spoiled = ~np.isfinite(activations(y, "NCHW") if layout == "NCHW" else y.transpose(0, 3, 1, 2)).all((0, 2, 3))
+    np.testing.assert_array_equal(np.flatnonzero(spoiled), [3, 12])

@@ -1,0 +1,151 @@
+"""Winograd's transforms: a proof in rationals, the kernels against it, and the rounding of float32."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from variants import OF_3X3, WINOGRAD, backward_input, forward
+
+import fastconv
+from fastconv import reference
+
+FIVE = [Fraction(0), Fraction(5, 8), Fraction(-5, 8), Fraction(3, 2), Fraction(-3, 2)]
+POINTS = {"F(2x2,3x3)": [Fraction(0), Fraction(1), Fraction(-1)], "F(4x4,3x3)": FIVE, "F(2x2,5x5)": FIVE}
+
+
+@pytest.fixture(params=WINOGRAD)
+def variant(request):
+    return request.param
+
+
+def product_of_roots(roots):
+    """Coefficients of the product of (x - root), the constant first."""
+    coefficients = [Fraction(1)]
+    for root in roots:
+        shifted = [Fraction(0), *coefficients]
+        coefficients = [high - root * low for high, low in zip(shifted, [*coefficients, Fraction(0)], strict=True)]
+    return coefficients
+
+
+def cook_toom(points, outputs, taps):
+    """Build A^T, G and B^T of F(outputs, taps) from its finite points, infinity added.
+
+    Polynomials are multiplied by evaluating, multiplying point by point and interpolating (Lagrange); the transpose
+    of that algorithm is a correlation (Winograd, "Arithmetic Complexity of Computations", 1980).
+    """
+    a_t = [[point**i for point in points] + [Fraction(i == outputs - 1)] for i in range(outputs)]
+    g, b_t = [], []
+    for k, point in enumerate(points):
+        others = points[:k] + points[k + 1 :]
+        distance = Fraction(1)
+        for other in others:
+            distance *= point - other
+        g.append([point**j / distance for j in range(taps)])
+        b_t.append([*product_of_roots(others), Fraction(0)])
+    g.append([Fraction(j == taps - 1) for j in range(taps)])
+    b_t.append(product_of_roots(points))
+    return a_t, g, b_t
+
+
+def test_the_bilinear_identity_is_exact(variant):
+    """Both sides are linear in filter and data: equal on all pairs of basis vectors, they are equal."""
+    m, taps = WINOGRAD[variant]
+    a_t, g, b_t = cook_toom(POINTS[variant], m, taps)
+    for tap in range(taps):
+        for pixel in range(m + taps - 1):
+            products = [g[k][tap] * b_t[k][pixel] for k in range(len(g))]
+            outputs = [sum(a * p for a, p in zip(row, products, strict=True)) for row in a_t]
+            assert outputs == [i + tap == pixel for i in range(m)]
+
+
+def test_every_constant_of_the_image_and_output_is_a_float32(variant):
+    """They come with no rounding of their own; those of the filter are quotients."""
+    a_t, _, b_t = cook_toom(POINTS[variant], *WINOGRAD[variant])
+    for row in (*a_t, *b_t):
+        for constant in row:
+            assert Fraction(float(np.float32(float(constant)))) == constant
+
+
+def impulses(height, width):
+    """Images with a single one, at each pixel in turn."""
+    return np.eye(height * width).reshape(height * width, 1, height, width)
+
+
+@pytest.mark.parametrize("tiles", [(1, 1), (2, 17)], ids=["a tile", "rows past a vector"])
+def test_the_kernels_compute_it(isa, variant, tiles):
+    """Every unit image with every unit filter, over whole tiles."""
+    m, taps = WINOGRAD[variant]
+    x, w = impulses(*(m * count + taps - 1 for count in tiles)), impulses(taps, taps)
+    y = forward(x, w, algo=variant)
+    np.testing.assert_allclose(y, reference.conv2d(x, w), rtol=0, atol=1e-13)
+    dy, back = impulses(*y.shape[2:]), w.reshape(1, taps**2, taps, taps)
+    dx = backward_input(dy, back, (len(dy), taps**2, *x.shape[2:]), algo=variant)
+    exact = reference.conv2d_backward_input(dy, back, dx.shape)
+    np.testing.assert_allclose(dx, exact, rtol=0, atol=1e-13)
+
+
+def errors(y, exact):
+    """RMS and largest error, relative to the RMS of the exact result."""
+    error, scale = np.abs(y - exact), np.sqrt(np.mean(exact**2))
+    return np.sqrt(np.mean(error**2)) / scale, error.max() / scale
+
+
+DATA = {
+    "normal": lambda rng, shape: rng.standard_normal(shape, np.float32),
+    "after_relu": lambda rng, shape: np.maximum(rng.standard_normal(shape, np.float32), 0),
+}
+
+
+@pytest.fixture(params=[(16, 2, 40), (64, 2, 27), (256, 1, 18), (512, 1, 14), (1024, 1, 8)], ids="{0[0]}c".format)
+def depth(request):
+    """Channels that are summed over, images and their size."""
+    return request.param
+
+
+@pytest.fixture(params=DATA)
+def sums(request, rng, depth):
+    """A forward pass and an input gradient of `depth` channels, each with its exact result and its options."""
+    channels, n, size = depth
+    x, w = DATA[request.param](rng, (n, channels, size, size)), rng.standard_normal((24, channels, 3, 3), np.float32)
+    back = np.ascontiguousarray(w.transpose(1, 0, 2, 3))
+    shape = (n, 24, size, size)
+    exact = reference.conv2d(x.astype(float), w.astype(float), padding=1)
+    exact_back = reference.conv2d_backward_input(x.astype(float), back.astype(float), shape, padding=1)
+    return (forward, (x, w), exact), (backward_input, (x, back, shape), exact_back)
+
+
+@pytest.mark.parametrize("variant", OF_3X3)
+def test_float32_is_within_the_documented_error(isa, variant, sums):
+    for operator, operands, exact in sums:
+        rms, worst = errors(operator(*operands, padding=1, algo=variant), exact)
+        assert rms <= 1.5e-6
+        assert worst <= 1.2e-5
+
+
+def test_plain_sums_round_less(isa, algo, sums):
+    for operator, operands, exact in sums:
+        rms, _ = errors(operator(*operands, padding=1, algo=algo), exact)
+        assert rms <= 5e-7
+
+
+def assert_bounded(x, w, exact):
+    for record in fastconv.algorithms(x.shape, w.shape, padding=1, dtype=x.dtype):
+        algo = record.variant if record.name == "winograd" else record.name
+        assert errors(forward(x, w, padding=1, algo=algo), exact)[0] <= record.error_bound, record
+
+
+def test_records_bound_the_error_of_float32(isa, rng, depth):
+    """Enough outputs that their RMS is not chance."""
+    x = rng.standard_normal((1, depth[0], 20, 20), np.float32)
+    w = rng.standard_normal((16, depth[0], 3, 3), np.float32)
+    assert_bounded(x, w, reference.conv2d(x.astype(float), w.astype(float), padding=1))
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant <= np.finfo(float).nmant, reason="no extended precision")
+def test_records_bound_the_error_of_float64(isa, rng):
+    x, w = rng.standard_normal((1, 64, 20, 20)), rng.standard_normal((4, 64, 3, 3))
+    padded = np.pad(x.astype(np.longdouble), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))
+    assert_bounded(x, w, np.einsum("nchwrs,kcrs->nkhw", windows, w.astype(np.longdouble)))

@@ -1,0 +1,32 @@
+"""Calls of the compiled core, which takes the title of a variant where the public face takes names."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import fastconv
+from fastconv.conv_layer import Convolution
+
+# Sides of a tile of outputs and of a filter.
+WINOGRAD = {"F(2x2,3x3)": (2, 3), "F(4x4,3x3)": (4, 3), "F(2x2,5x5)": (2, 5)}
+OF_3X3 = tuple(title for title, (_, side) in WINOGRAD.items() if side == 3)
+
+
+def _convolution(*, stride=1, padding=0, dilation=1, groups=1, layout="NCHW"):
+    return Convolution.of(2, stride, padding, dilation, groups, layout)
+
+
+def forward(x, w, b=None, *, algo, activation=None, **options):
+    """conv2d by a private name; operands of one dtype, whose last axis has unit stride."""
+    core, shape, _ = _convolution(**options).problem(x.dtype, x.shape, w.shape)
+    y = np.full(shape, np.nan, x.dtype)
+    core.forward(x, w, b, y, activation == "relu", algo, fastconv.get_num_threads(), None)
+    return y
+
+
+def backward_input(dy, w, input_shape, *, algo, **options):
+    """conv2d_backward_input by a private name; operands of one dtype, whose last axis has unit stride."""
+    core, _, _ = _convolution(**options).problem(dy.dtype, input_shape, w.shape)
+    dx = np.full(input_shape, np.nan, dy.dtype)
+    core.backward_input(dy, w, None, dx, algo, fastconv.get_num_threads())
+    return dx
