@@ -42,14 +42,24 @@ class ConvProblem:
         pad_right: int,
     ) -> None: ...
     def forward(
-        self, x: Array, w: Array, b: Array | None, y: Array, relu: bool, algo: str, threads: int, packed: PackedWeights | None
+        self,
+        x: Array,
+        w: Array,
+        b: Array | None,
+        y: Array,
+        relu: bool,
+        algo: str,
+        threads: int,
+        packed: PackedWeights | None,
     ) -> None: ...
     def backward_input(self, dy: Array, w: Array, b: Array | None, dx: Array, algo: str, threads: int) -> None: ...
     def backward_weight(self, dy: Array, x: Array, dw: Array, algo: str, threads: int) -> None: ...
     def backward_bias(self, dy: Array, db: Array, threads: int) -> None: ...
     def pack(self, w: Array, threads: int) -> PackedWeights | None: ...
-    def algorithms(self, operation: str, algo: str, threads: int) -> list[tuple[str, str, int, int, float, float, bool, str]]:
-        """(name, variant, workspace bytes, multiply-adds, cost in seconds, error bound, eligible, reason), best first."""
+    def algorithms(
+        self, operation: str, algo: str, threads: int
+    ) -> list[tuple[str, str, int, int, float, float, bool, str]]:
+        """(name, variant, workspace, multiply-adds, cost, error bound, eligible, reason), best first; see `Algorithm`."""
 
 class PoolProblem:
     """One 2-D pooling: the C struct ``fc_pool``. Immutable."""
@@ -80,7 +90,9 @@ class PoolProblem:
     def avg_forward(self, x: Array, y: Array, count_include_pad: bool, threads: int) -> None: ...
     def avg_backward(self, dy: Array, dx: Array, count_include_pad: bool, threads: int) -> None: ...
 
-def lrn_forward(x: Array, y: Array, nhwc: bool, size: int, alpha: float, beta: float, k: float, threads: int) -> None: ...
+def lrn_forward(
+    x: Array, y: Array, nhwc: bool, size: int, alpha: float, beta: float, k: float, threads: int
+) -> None: ...
 def lrn_backward(
     dy: Array, x: Array, dx: Array, nhwc: bool, size: int, alpha: float, beta: float, k: float, threads: int
 ) -> None: ...

@@ -10,7 +10,6 @@ import numpy as np
 from fastconv import _core
 from fastconv.threads import get_num_threads
 
-
 _VARIABLE = "FASTCONV_ISA"
 
 

@@ -19,7 +19,7 @@ def _from_environment() -> bool | str:
 _level = _from_environment()
 
 
-class allow_winograd:  # noqa: N801  (called like a function, as np.errstate is)
+class allow_winograd:
     """Set whether ``algo="auto"`` may take Winograd in float32, for the process or for a ``with`` block.
 
     Parameters

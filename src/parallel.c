@@ -13,8 +13,8 @@ __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL
 #endif
 
 /* Waking a sleeping pool takes 23-35 us, a spinning one 1 us (measured with libgomp, 2 threads): below this much
- * work a call stays serial. */
-static const double serial_seconds = 12e-6;
+ * estimated work, which takes about twice as long with everything around it, a call stays serial. */
+static const double serial_seconds = 10e-6;
 
 int fc_openmp(void)
 {

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["add_command", "run"]
 
-_ALGORITHMS = ("auto", "direct", "im2col")
+_ALGORITHMS = ("auto", "direct", "im2col", "winograd")
 _QUICK_NETWORKS = ("alphago", "lenet")
-_QUICK = {"repeat": 3, "seconds": 0.4}
-_FULL = {"repeat": 30, "seconds": 1.0}
+_QUICK = {"repeat": 3, "seconds": 0.4, "batch": 1}
+_FULL = {"repeat": 30, "seconds": 1.0, "batch": 16}
 _PLAIN_WIDTH = 120  # columns where the output is not a terminal
 _UNLIMITED_WIDTH = 1000
 
 _DESCRIPTION = """\
-Times the forward convolution of the layers of known networks: in NumPy, the fastest of sliding windows with tensordot
-and two kinds of im2col with matmul, and in fastconv by algorithm. The candidates take turns; the best call of each
-counts. Results are compared before they are timed.
+Times the forward convolution of the layers of known networks: in NumPy, the fastest of sliding windows with
+tensordot, two kinds of im2col with matmul and a product for each tap; in fastconv, by algorithm. The candidates
+take turns; the best call of each counts. Results are compared before they are timed.
 """
 
 
@@ -59,7 +59,9 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument(
         "--algo", action="append", choices=_ALGORITHMS, help="algorithm of fastconv, repeatable; default all"
     )
-    parser.add_argument("--batch", type=_positive_int, default=1, metavar="N", help="images in a batch; default 1")
+    parser.add_argument(
+        "--batch", type=_positive_int, metavar="N", help="images in a batch; default 16, with --quick 1"
+    )
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--threads", type=_positive_int, metavar="N", help="threads of both sides; default fastconv's")
     parser.add_argument(
@@ -106,7 +108,7 @@ def _run(arguments: argparse.Namespace, console: "Console") -> None:
     settings: dict[str, Any] = {
         "networks": list(dict.fromkeys(names)),
         "algorithms": algorithms,
-        "batch": arguments.batch,
+        "batch": arguments.batch or int(defaults["batch"]),
         "dtype": arguments.dtype,
         "rounds": arguments.repeat or int(defaults["repeat"]),
         "seconds": arguments.seconds or float(defaults["seconds"]),
@@ -114,9 +116,11 @@ def _run(arguments: argparse.Namespace, console: "Console") -> None:
     threads = arguments.threads or fastconv.get_num_threads()
     with limited_threads(threads) as blas:
         before = describe(arguments.dtype, threads, blas)
-        console.print(f"{before.cpu}: {before.isa}, threads: {threads}; {arguments.dtype}, batch of {arguments.batch}")
+        console.print(
+            f"{before.cpu}: {before.isa}, threads: {threads}; {arguments.dtype}, batch of {settings['batch']}"
+        )
         console.print(f"fastconv {before.fastconv}, NumPy {before.numpy} ({blas}), Python {before.python}")
-        layers = [(name, replace(p, n=arguments.batch)) for name in settings["networks"] for p in network(name)]
+        layers = [(name, replace(p, n=settings["batch"])) for name in settings["networks"] for p in network(name)]
         measurements = _measure_all(layers, settings, console)
         after = describe(arguments.dtype, threads, blas)
     machine = max(before, after, key=lambda machine: machine.peak)

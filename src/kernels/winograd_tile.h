@@ -1,8 +1,8 @@
 /* Winograd's transforms F(m x m, r x r), lanes along tiles (along filters for the filter transform).
  *
  * Y = A^T [(G g G^T) . (B^T d B)] A, where the matrices follow from the m + r - 1 points by the Cook-Toom construction:
- * F(2x2,3x3) at 0, 1, -1 and infinity; F(4x4,3x3) and F(2x2,5x5) at 0, 5/8, -5/8, 3/2, -3/2 and infinity, whose error is a
- * third of the textbook points' 0, 1, -1, 2, -2. The two points +-p share their even and odd parts.
+ * F(2x2,3x3) at 0, 1, -1 and infinity; F(4x4,3x3) and F(2x2,5x5) at 0, 5/8, -5/8, 3/2, -3/2 and infinity, whose error is
+ * less than half of the textbook points' 0, 1, -1, 2, -2. The two points +-p share their even and odd parts.
  * (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016; Vincent et al., "On Improving the Numerical
  * Stability of Winograd Convolutions", 2017, for the choice of points.)
  */
