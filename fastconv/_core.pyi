@@ -59,7 +59,7 @@ class ConvProblem:
     def algorithms(
         self, operation: str, algo: str, threads: int
     ) -> list[tuple[str, str, int, int, float, float, bool, str]]:
-        """(name, variant, workspace, multiply-adds, cost, error bound, eligible, reason), best first; see `Algorithm`."""
+        """(name, variant, workspace, multiply_adds, cost, error_bound, eligible, reason), best first: `Algorithm`."""
 
 class PoolProblem:
     """One 2-D pooling: the C struct ``fc_pool``. Immutable."""

@@ -74,7 +74,8 @@ static void pack_pixels_a(const void *context, ptrdiff_t row, ptrdiff_t rows, pt
             const int inside = h >= 0 && h < c->h && w >= 0 && w < c->w;
             pixel[i] = inside ? fc_at(c, image->x, h * c->x_h + w * c->x_w + range.q * c->x_c) : NULL;
         }
-        c->kernels->pack_columns(fc_at(c, panel, range.first * rows), rows, pixel, (int)rows, c->x_c, range.count);
+        c->kernels->pack_columns(fc_at(c, panel, range.first * rows), range.step * rows, pixel, (int)rows, c->x_c,
+                                 range.count);
     }
 }
 
@@ -162,9 +163,10 @@ static ptrdiff_t uses_of_weights(const im2col_job *job)
     return job->c->n * fc_max(job->grid.b, fc_ceil_div(fc_b_panels(&job->gemm), fc_block_b_panels(&job->gemm)));
 }
 
-static void multiply(const fc_correlation *c, int threads, int may_pack_first, fc_workspace *workspace)
+/* `in_task`: on the calling thread, in one block, and packing nothing beforehand; its scratch grows with the plane. */
+static void multiply(const fc_correlation *c, fc_lanes lanes, int threads, int in_task, fc_workspace *workspace)
 {
-    im2col_job job = {.c = c, .lanes = choose_lanes(c), .packed = c->packed};
+    im2col_job job = {.c = c, .lanes = lanes, .packed = c->packed};
     const int pixel_lanes = job.lanes == FC_LANES_PIXELS;
     job.gemm = fc_correlation_gemm(c, job.lanes);
     job.gemm.pack_a = pixel_lanes ? pack_weights : pack_pixels_a;
@@ -173,10 +175,10 @@ static void multiply(const fc_correlation *c, int threads, int may_pack_first, f
     job.gemm.c = stores_in_place(c, job.lanes) ? c->y : NULL;
     job.gemm.ldc = pixel_lanes ? c->y_c : c->y_w;
     job.group_bytes = fc_packed_group_bytes(c, job.lanes);
-    job.grid = fc_gemm_split(&job.gemm, c->n * c->groups, threads);
+    job.grid = in_task ? (fc_gemm_grid){1, 1} : fc_gemm_split(&job.gemm, c->n * c->groups, threads);
     /* Weights that serve one block of pixels go straight to L2: a packed copy of all would pass through memory. */
     char *fresh = NULL;
-    const int packs_first = may_pack_first && !c->packed && uses_of_weights(&job) > 1;
+    const int packs_first = !in_task && !c->packed && uses_of_weights(&job) > 1;
     if (packs_first)
         job.packed = fresh = fc_take(workspace, (size_t)c->groups * job.group_bytes);
     const ptrdiff_t tasks = c->n * c->groups * job.grid.a * job.grid.b;
@@ -201,10 +203,13 @@ static void correlate(const fc_correlation *c, int threads, fc_workspace *worksp
     if (fc_serves_few_pixels(c))
         fc_correlate_few_pixels(c, threads, workspace);
     else
-        multiply(c, threads, 1, workspace);
+        multiply(c, choose_lanes(c), threads, 0, workspace);
 }
 
-void fc_im2col_serial(const fc_correlation *c, fc_workspace *workspace) { multiply(c, 1, 0, workspace); }
+void fc_im2col_in_task(const fc_correlation *c, fc_workspace *workspace)
+{
+    multiply(c, fc_lanes_of_packed(c), 1, 1, workspace);
+}
 
 static const char *refuses(const fc_correlation *c, fc_operation operation)
 {

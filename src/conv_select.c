@@ -9,6 +9,8 @@ static const fc_conv_algorithm *const algorithms[FC_ALGORITHM_COUNT] = {
     &fc_algorithm_direct, &fc_algorithm_im2col, &fc_algorithm_winograd_2_3, &fc_algorithm_winograd_4_3,
     &fc_algorithm_winograd_2_5};
 
+const char fc_other_variant[] = "its filters are another variant's";
+
 /* Costs are counted in cycles; the clock only matters for the thresholds below which a call stays serial. */
 static const double seconds_per_cycle = 1.0 / 3.5e9;
 
@@ -101,7 +103,8 @@ const char *fc_conv_refusal(const fc_conv *conv, fc_operation operation, const c
         if (may_choose(conv, algorithms[i], algo)) {
             fc_algorithm_record record;
             assess(conv, operation, algorithms[i], 1, 0, tap, &record);
-            refusal = record.reason;
+            if (record.reason != fc_other_variant)
+                refusal = record.reason;
             if (record.eligible) {
                 refusal = NULL;
                 break;

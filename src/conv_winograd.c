@@ -163,7 +163,7 @@ static winograd_task lay_out(winograd_job *job, char *base)
         fc_workspace again = {0};
         const image_part largest = {.rows = job->block.rows};
         const fc_correlation all = region(&task, &largest, 0, 1, tap);
-        fc_im2col_serial(&all, &again);
+        fc_im2col_in_task(&all, &again);
         fc_take(&workspace, again.used);
         job->scratch_bytes = workspace.used;
     }
@@ -279,7 +279,7 @@ static void compute_again(const winograd_task *task, const image_part *part, ptr
     fc_tap tap[MOST_TAPS];
     fc_workspace workspace = {.base = task->again};
     const fc_correlation channel = region(task, part, m, 1, tap);
-    fc_im2col_serial(&channel, &workspace);
+    fc_im2col_in_task(&channel, &workspace);
 }
 
 static void run_task(void *context, ptrdiff_t index, int thread)
@@ -340,6 +340,7 @@ static void correlate(const fc_correlation *c, int m, int r, int threads, fc_wor
         fc_parallel_for(threads, tasks, run_task, &job);
 }
 
+/* Filters have 3 or 5 taps a side. */
 static const char *refuses(const fc_correlation *c, fc_operation operation, int m, int r)
 {
     winograd_job job;
@@ -348,7 +349,8 @@ static const char *refuses(const fc_correlation *c, fc_operation operation, int 
     if (operation == FC_BACKWARD_WEIGHT)
         return "it has no weight gradient";
     if (!tap_places(c, r, at, &low_h, &low_w))
-        return "it takes 3x3 and 5x5 filters with stride 1 and dilation 1";
+        return tap_places(c, 8 - r, at, &low_h, &low_w) ? fc_other_variant
+                                                        : "it takes 3x3 and 5x5 filters with stride 1 and dilation 1";
     if (plan(&job, c, m, r)) {
         plan_tasks(&job, 1);
         if (job.scratch_bytes <= FC_SCRATCH_LIMIT)

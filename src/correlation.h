@@ -83,6 +83,9 @@ typedef struct {
 extern const fc_conv_algorithm fc_algorithm_direct, fc_algorithm_im2col;
 extern const fc_conv_algorithm fc_algorithm_winograd_2_3, fc_algorithm_winograd_4_3, fc_algorithm_winograd_2_5;
 
+/* What a variant says of a problem that is another variant's of the same name. */
+extern const char fc_other_variant[];
+
 /* conv_select.c: the named algorithm, or the cheapest for "auto"; NULL when the named one refuses or is unknown.
  * `seconds` is the estimate on one thread. */
 const fc_conv_algorithm *fc_select(const fc_conv *conv, fc_operation operation, const char *algo, fc_tap *tap,

@@ -19,8 +19,9 @@ void fc_valid_outputs(ptrdiff_t outputs, ptrdiff_t stride, ptrdiff_t offset, ptr
 fc_gemm fc_weight_gemm(const fc_correlation *c, ptrdiff_t pixels);
 void fc_im2col_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace);
 
-/* conv_im2col.c: the correlation on the calling thread, inside another algorithm's task; needs little scratch. */
-void fc_im2col_serial(const fc_correlation *c, fc_workspace *workspace);
+/* conv_im2col.c: the correlation on the calling thread, inside another algorithm's task. Its scratch is no larger for a
+ * smaller plane. */
+void fc_im2col_in_task(const fc_correlation *c, fc_workspace *workspace);
 
 /* Cycles of one step of a register tile two vectors wide. */
 static inline double fc_tile_step_cycles(double rows)
