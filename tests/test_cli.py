@@ -52,6 +52,7 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("lenet_c1", "lenet_c3", "lenet_c5", "1x32² → 6, 5x5", "direct", "im2col", "x NumPy", _core.isa()):
         assert text in printed
     assert "auto against NumPy, 3 layers: geomean" in printed
+    assert "auto against each formulation alone, geomean: windows-tensordot" in printed
     assert machine.cpu_name() in printed
 
 
@@ -72,7 +73,7 @@ def test_json_adds_up(tmp_path: Path) -> None:
     assert [layer["name"] for layer in result["layers"]] == ["lenet_c1", "lenet_c3", "lenet_c5"]
     ratios = []
     for layer in result["layers"]:
-        assert set(layer["fastconv_seconds"]) == {"auto", "direct", "im2col"}
+        assert set(layer["fastconv_seconds"]) == {"auto", "direct", "im2col", "winograd"}
         best = min(layer["numpy_seconds"].values())
         for algo, seconds in layer["fastconv_seconds"].items():
             assert layer["speed_up"][algo] == pytest.approx(best / seconds)

@@ -126,7 +126,7 @@ def _run(arguments: argparse.Namespace, console: "Console") -> None:
     machine = max(before, after, key=lambda machine: machine.peak)
     table = report.table(measurements, algorithms, machine)
     if console.measure(table, options=console.options.update(max_width=_UNLIMITED_WIDTH)).maximum > console.width:
-        table = report.table(measurements, algorithms, machine, shapes=False)
+        table = report.table(measurements, algorithms, machine, narrow=True)
     console.print(table)
     console.print(f"peak of the CPU in this run: {machine.peak:.0f} GFLOP/s")
     for algo, row in report.summary(measurements, algorithms).items():
@@ -134,6 +134,10 @@ def _run(arguments: argparse.Namespace, console: "Console") -> None:
             f"{algo} against NumPy, {row['layers']} layers: geomean {row['geomean']:.2f}x, "
             f"least {row['min']:.2f}x ({row['min_layer']})"
         )
+    alone = report.by_formulation(measurements, algorithms[0])
+    if alone:
+        ratios = ", ".join(f"{name} {ratio:.2f}x" for name, ratio in alone.items())
+        console.print(f"{algorithms[0]} against each formulation alone, geomean: {ratios}")
     if arguments.json is not None:
         text = json.dumps(report.as_json(measurements, algorithms, machine, settings), indent=2)
         arguments.json.write_text(text + "\n", encoding="utf-8")

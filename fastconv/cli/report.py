@@ -12,7 +12,7 @@ from fastconv.cli.machine import Machine
 from fastconv.cli.measure import Measurement
 from fastconv.cli.problems import Problem
 
-__all__ = ["as_json", "summary", "table"]
+__all__ = ["as_json", "by_formulation", "summary", "table"]
 
 
 def _size(height: int, width: int) -> str:
@@ -34,19 +34,19 @@ def _gflops(measurement: Measurement, seconds: float | None) -> str:
 
 
 def table(
-    measurements: Sequence[Measurement], algorithms: Sequence[str], machine: Machine, *, shapes: bool = True
+    measurements: Sequence[Measurement], algorithms: Sequence[str], machine: Machine, *, narrow: bool = False
 ) -> Table:
-    """One row a layer, with or without its shape. The last three columns are those of the first algorithm."""
+    """One row a layer; a narrow table has no shapes and times. The last columns are those of the first algorithm."""
     first = algorithms[0]
-    caption = f"time, share of peak and speed-up: {first}"
+    caption = f"{'' if narrow else 'time, '}share of peak and speed-up: {first}"
     result = Table(title="Forward convolution, GFLOP/s", caption=caption, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     result.add_column("layer", no_wrap=True)
-    if shapes:
+    if not narrow:
         result.add_column("shape", no_wrap=True)
     for heading in ("NumPy", *algorithms):
         result.add_column(heading, justify="right", no_wrap=True)
     result.add_column("auto is", no_wrap=True)
-    for heading in ("time", "peak", "x NumPy"):
+    for heading in ("peak", "x NumPy") if narrow else ("time", "peak", "x NumPy"):
         result.add_column(heading, justify="right", no_wrap=True)
     previous = None
     for measurement in measurements:
@@ -61,11 +61,11 @@ def table(
             last = _time(seconds), f"{share:.0%}", f"{speed_up:.2f}"
         result.add_row(
             measurement.problem.name,
-            *([_shape(measurement.problem)] if shapes else []),
+            *([] if narrow else [_shape(measurement.problem)]),
             _gflops(measurement, measurement.numpy_best),
             *(_gflops(measurement, measurement.fastconv.get(algo)) for algo in algorithms),
             measurement.chosen,
-            *last,
+            *last[narrow:],
         )
     return result
 
@@ -84,6 +84,15 @@ def summary(measurements: Sequence[Measurement], algorithms: Sequence[str]) -> d
                 "min_layer": slowest,
             }
     return result
+
+
+def by_formulation(measurements: Sequence[Measurement], algo: str) -> dict[str, float]:
+    """Geometric mean of an algorithm's speed-up against each NumPy formulation alone."""
+    served = [m for m in measurements if algo in m.fastconv]
+    return {
+        name: exp(sum(log(m.numpy[name] / m.fastconv[algo]) for m in served) / len(served))
+        for name in (served[0].numpy if served else ())
+    }
 
 
 def as_json(
