@@ -9,6 +9,9 @@ enum { FC_DEPTH_BLOCK = 256 };
 /* Packed block of B, and of A where it is packed in the loop: together about half of a 1 MiB L2. */
 enum { FC_B_BLOCK_BYTES = 320 << 10, FC_A_BLOCK_BYTES = 192 << 10 };
 
+/* A block of C that cannot be stored where it belongs until it is finished (strided outputs). */
+enum { FC_C_BLOCK_BYTES = 2 << 20 };
+
 /* Winograd's transformed image block, and its block of transformed filters with their products: each about an L2. The
  * products are added to memory more often than elsewhere, for their terms are larger than the result. */
 enum { FC_WINOGRAD_BLOCK_BYTES = 1 << 20, FC_WINOGRAD_DEPTH_BLOCK = 128 };

@@ -4,6 +4,7 @@
  * (Chellapilla et al., "High Performance Convolutional Neural Networks for Document Processing", 2006, for im2col;
  * Chetlur et al., "cuDNN: Efficient Primitives for Deep Learning", 2014, for gathering it tile by tile.)
  */
+#include "blocking.h"
 #include "conv_im2col_pixel.h"
 #include "im2col.h"
 #include "pack_weights.h"
@@ -29,7 +30,8 @@ typedef struct {
 } im2col_image;
 
 /* Weights, either operand. */
-static void pack_weights(const void *context, ptrdiff_t first, ptrdiff_t count, ptrdiff_t k, ptrdiff_t depth, char *panel)
+static void pack_weights(const void *context, ptrdiff_t first, ptrdiff_t count, ptrdiff_t k, ptrdiff_t depth,
+                         char *panel)
 {
     const im2col_image *image = context;
     fc_pack_weight_panel(image->c, image->lanes, image->group, first, count, k, depth, panel);
@@ -151,7 +153,8 @@ static fc_lanes choose_lanes(const fc_correlation *c)
         return FC_LANES_CHANNELS;
     if (c->packed)
         return fc_lanes_of_packed(c);
-    const fc_gemm pixels = fc_correlation_gemm(c, FC_LANES_PIXELS), channels = fc_correlation_gemm(c, FC_LANES_CHANNELS);
+    const fc_gemm pixels = fc_correlation_gemm(c, FC_LANES_PIXELS),
+                  channels = fc_correlation_gemm(c, FC_LANES_CHANNELS);
     return tile_cycles(&channels) < 0.9 * tile_cycles(&pixels) ? FC_LANES_CHANNELS : FC_LANES_PIXELS;
 }
 
@@ -163,7 +166,8 @@ static ptrdiff_t uses_of_weights(const im2col_job *job)
     return job->c->n * fc_max(job->grid.b, fc_ceil_div(fc_b_panels(&job->gemm), fc_block_b_panels(&job->gemm)));
 }
 
-/* `in_task`: on the calling thread, in one block, and packing nothing beforehand; its scratch grows with the plane. */
+/* `in_task`: on the calling thread, in one block and packing nothing beforehand, so that its scratch grows with the plane.
+ */
 static void multiply(const fc_correlation *c, fc_lanes lanes, int threads, int in_task, fc_workspace *workspace)
 {
     im2col_job job = {.c = c, .lanes = lanes, .packed = c->packed};
@@ -176,6 +180,12 @@ static void multiply(const fc_correlation *c, fc_lanes lanes, int threads, int i
     job.gemm.ldc = pixel_lanes ? c->y_c : c->y_w;
     job.group_bytes = fc_packed_group_bytes(c, job.lanes);
     job.grid = in_task ? (fc_gemm_grid){1, 1} : fc_gemm_split(&job.gemm, c->n * c->groups, threads);
+    if (!job.gemm.c && !in_task) {
+        const ptrdiff_t columns = fc_min(fc_b_panels(&job.gemm), fc_block_b_panels(&job.gemm));
+        const ptrdiff_t panel = columns * c->kernels->tile_columns * c->kernels->tile_rows * (ptrdiff_t)c->element;
+        const ptrdiff_t panels = fc_a_panels(&job.gemm), fitting = fc_max(1, FC_C_BLOCK_BYTES / panel);
+        job.grid.a = fc_max(job.grid.a, fc_ceil_div(panels, fitting));
+    }
     /* Weights that serve one block of pixels go straight to L2: a packed copy of all would pass through memory. */
     char *fresh = NULL;
     const int packs_first = !in_task && !c->packed && uses_of_weights(&job) > 1;

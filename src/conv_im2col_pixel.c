@@ -47,7 +47,8 @@ static void pixel_task(void *context, ptrdiff_t task, int thread)
     const pixel_job *job = context;
     const fc_correlation *c = job->c;
     const fc_kernels *kernels = c->kernels;
-    const ptrdiff_t block = task % job->filter_blocks, first = task / job->filter_blocks % job->column_blocks * job->columns;
+    const ptrdiff_t block = task % job->filter_blocks,
+                    first = task / job->filter_blocks % job->column_blocks * job->columns;
     const ptrdiff_t group = task / job->filter_blocks / job->column_blocks;
     const ptrdiff_t m0 = fc_part(c->m, job->filter_blocks, block), m1 = fc_part(c->m, job->filter_blocks, block + 1);
     const ptrdiff_t pixels = c->oh * c->ow, columns = fc_min(job->columns, c->n * pixels - first);

@@ -94,7 +94,8 @@ static void pack_image_rows(const void *context, ptrdiff_t row, ptrdiff_t rows, 
             const ptrdiff_t to = inside ? fc_max(from, fc_min(end, first + count)) : first + count;
             char *dst = fc_at(c, panel, p * rows + i);
             c->kernels->pack_runs(dst, rows, c->x, 0, 1, from - first, NULL, 0, channels);
-            const char *src = fc_at(c, pixels->x, h * c->x_h + (from * c->stride_w + c->tap[t].w) * c->x_w + q * c->x_c);
+            const char *src =
+                fc_at(c, pixels->x, h * c->x_h + (from * c->stride_w + c->tap[t].w) * c->x_w + q * c->x_c);
             if (from < to)
                 c->kernels->pack_runs(fc_at(c, dst, (from - first) * rows), rows, src, c->stride_w * c->x_w, c->x_c,
                                       to - from, &run, 1, 0);
@@ -133,7 +134,8 @@ static void weight_task(void *context, ptrdiff_t task, int thread)
     char *scratch = job->scratch + (size_t)thread * job->scratch_bytes;
     weight_pixels pixels = {.c = c, .rows = scratch};
     fc_weight_unit unit;
-    for (ptrdiff_t i = fc_partials_first(&job->partials, chunk); i < fc_partials_first(&job->partials, chunk + 1); i++) {
+    for (ptrdiff_t i = fc_partials_first(&job->partials, chunk); i < fc_partials_first(&job->partials, chunk + 1);
+         i++) {
         unit = fc_partials_unit(&job->partials, c, i);
         pixels.x = fc_at(c, c->x, unit.n * c->x_n + group * c->q * c->x_c);
         pixels.dy = fc_at(c, c->y, unit.n * c->y_n + group * c->m * c->y_c);

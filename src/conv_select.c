@@ -45,7 +45,8 @@ static void assess(const fc_conv *conv, fc_operation operation, const fc_conv_al
         longest = terms > longest ? terms : longest;
         if (want_workspace) {
             fc_workspace sizes = {0};
-            (operation == FC_BACKWARD_WEIGHT ? algorithm->correlate_weights : algorithm->correlate)(&c, threads, &sizes);
+            (operation == FC_BACKWARD_WEIGHT ? algorithm->correlate_weights : algorithm->correlate)(&c, threads,
+                                                                                                    &sizes);
             record->workspace = sizes.used > record->workspace ? sizes.used : record->workspace;
         }
     }

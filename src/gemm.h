@@ -6,7 +6,8 @@
 #include "correlation.h"
 
 /* Packs rows [row, row + rows) of A, steps [k, k + depth), as `rows` elements a step. */
-typedef void (*fc_pack_a)(const void *context, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t k, ptrdiff_t depth, char *panel);
+typedef void (*fc_pack_a)(const void *context, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t k, ptrdiff_t depth,
+                          char *panel);
 /* Packs columns [column, column + columns) of B as tile_columns elements a step; what lies behind `columns` is free. */
 typedef void (*fc_pack_b)(const void *context, ptrdiff_t column, ptrdiff_t columns, ptrdiff_t k, ptrdiff_t depth,
                           char *panel);

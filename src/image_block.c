@@ -46,7 +46,8 @@ void fc_fill_image_block(const fc_image_block *b, const fc_correlation *c, const
     const fc_kernels *kernels = c->kernels;
     const ptrdiff_t block_rows = (rows - 1) * c->stride_h + b->span_h + 1;
     const ptrdiff_t first = row * c->stride_h + b->low_h;
-    const ptrdiff_t begin = fc_min(block_rows, fc_max(0, -first)), end = fc_max(begin, fc_min(block_rows, c->h - first));
+    const ptrdiff_t begin = fc_min(block_rows, fc_max(0, -first)),
+                    end = fc_max(begin, fc_min(block_rows, c->h - first));
     for (ptrdiff_t q = 0; q < channels; q++) {
         char *plane = fc_at(c, block, q * b->plane);
         kernels->pack_runs(plane, 0, x, 0, 1, 1, NULL, 0, begin * b->row_length);

@@ -1,10 +1,11 @@
 /* Local response normalisation across channels (Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep
  * Convolutional Neural Networks", 2012, section 3.3), by blocks of pixels with all their channels in L2. */
+#include "blocking.h"
 #include "correlation.h"
 #include "parallel.h"
 
 /* A block of pixels with all its channels, times the arrays a pass holds, should stay in L2. */
-enum { BLOCK_BYTES = 64 << 10, LEAST_PIXELS = 16, MOST_PIXELS = 1024 };
+enum { BLOCK_BYTES = 64 << 10, VECTOR_PIXELS = 16, MOST_PIXELS = 1024, ARRAYS = 5 };
 
 typedef struct {
     const fc_lrn *p;
@@ -112,8 +113,10 @@ static fc_status run(const fc_lrn *lrn, fc_view dy, fc_view x, void *out, int ba
         .out = fc_dense_view(out, lrn->layout, lrn->c, lrn->h, lrn->w),
         .backward = backward,
     };
-    const ptrdiff_t fitting = BLOCK_BYTES / (ptrdiff_t)job.element / lrn->c / LEAST_PIXELS * LEAST_PIXELS;
-    job.pixels = fc_min(lrn->h * lrn->w, fc_min(MOST_PIXELS, fc_max(LEAST_PIXELS, fitting)));
+    /* Whole vectors of pixels, as long as their channels fit into a thread's scratch. */
+    const ptrdiff_t fitting = BLOCK_BYTES / (ptrdiff_t)job.element / lrn->c / VECTOR_PIXELS * VECTOR_PIXELS;
+    const ptrdiff_t most = fc_max(1, FC_SCRATCH_LIMIT / ARRAYS / (ptrdiff_t)job.element / lrn->c);
+    job.pixels = fc_min(fc_min(lrn->h * lrn->w, most), fc_min(MOST_PIXELS, fc_max(VECTOR_PIXELS, fitting)));
     job.blocks = fc_ceil_div(lrn->h * lrn->w, job.pixels);
     const ptrdiff_t tasks = lrn->n * job.blocks;
     const double seconds = 2e-9 * (double)(lrn->n * lrn->c) * (double)(lrn->h * lrn->w);
@@ -121,7 +124,7 @@ static fc_status run(const fc_lrn *lrn, fc_view dy, fc_view x, void *out, int ba
     fc_workspace sizes = {0};
     fc_take(&sizes, (size_t)(lrn->c * job.pixels) * job.element);
     job.plane_bytes = sizes.used;
-    job.scratch_bytes = 5 * job.plane_bytes;
+    job.scratch_bytes = ARRAYS * job.plane_bytes;
     job.scratch = fc_workspace_acquire((size_t)threads * job.scratch_bytes);
     if (!job.scratch)
         return FC_NO_MEMORY;

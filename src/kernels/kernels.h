@@ -122,8 +122,8 @@ typedef struct {
      * With `clear` > 0 the first `clear` elements of each row of dst are zeroed before. */
     void (*pack_runs)(void *dst, ptrdiff_t dst_step, const void *src, ptrdiff_t src_step, ptrdiff_t src_stride,
                       ptrdiff_t rows, const fc_run *runs, int run_count, ptrdiff_t clear);
-    /* `vectors` whole vectors a row, the j-th put together from pieces first_piece[j] .. first_piece[j + 1] - 1 and zero
-     * elsewhere. */
+    /* `vectors` whole vectors a row, the j-th put together from pieces first_piece[j] .. first_piece[j + 1] - 1 and
+     * zero elsewhere. */
     void (*pack_pieces)(void *dst, ptrdiff_t dst_step, const void *src, ptrdiff_t src_step, ptrdiff_t rows,
                         const fc_piece *pieces, const int *first_piece, int vectors);
     /* dst[i*dst_step + j] = rows[j][i*src_stride], i < count, j < row_count; a NULL row is all zero. */
