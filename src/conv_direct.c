@@ -6,8 +6,6 @@
  */
 #include "conv_direct.h"
 
-#include <math.h>
-
 #include "blocking.h"
 #include "im2col.h"
 #include "image_block.h"
@@ -29,9 +27,7 @@ typedef struct {
 
 static int reads_in_place(const fc_correlation *c)
 {
-    return c->layout == FC_NCHW && c->taps == 1 && c->stride_h == 1 && c->stride_w == 1 && c->tap[0].h == 0 &&
-           c->tap[0].w == 0 && c->oh == c->h && c->ow == c->w && c->x_w == 1 && c->x_h == c->w && c->y_w == 1 &&
-           c->y_h == c->ow;
+    return fc_sees_image_itself(c) && c->y_w == 1 && c->y_h == c->ow;
 }
 
 static int stores_in_place(const fc_correlation *c) { return c->layout == FC_NCHW && c->y_w == 1; }
@@ -254,20 +250,12 @@ static double cycles(const fc_correlation *c, fc_operation operation)
     const double copied = in_place ? 0 : (double)c->q * (double)c->oh * (double)c->stride_h * (double)c->ow *
                                              (double)c->stride_w;
     const double element = c->stride_w == 1 && c->x_w == 1 ? 1.5 / (double)lanes : 1.0;
-    double products;
-    if (operation == FC_BACKWARD_WEIGHT) {
-        /* One load of x a column and one of dy a row of the tile; no element is used from a packed panel. */
-        const double tile = (double)(c->kernels->dot_rows * c->kernels->dot_columns);
-        const double loads = (double)(c->kernels->dot_rows + c->kernels->dot_columns);
-        products = (double)c->m * depth * vectors * fmax(0.5, 0.75 * loads / tile);
-        if (c->layout == FC_NHWC)
-            products += (double)c->m * vectors * 4;
-    } else {
-        const double tiles = (double)fc_a_panels(&gemm);
-        products = tiles * vectors / 2 * fc_tile_step_cycles((double)c->m / tiles) * depth;
-        /* A tile's prologue, call and epilogue weigh on short reductions. */
-        products += tiles * vectors / 2 * (double)fc_depth_blocks(fc_depth(c)) * 30;
-    }
+    if (operation == FC_BACKWARD_WEIGHT)
+        return (double)(c->n * c->groups) * copied * element + fc_direct_weight_cycles(c);
+    const double tiles = (double)fc_a_panels(&gemm);
+    double products = tiles * vectors / 2 * fc_tile_step_cycles((double)c->m / tiles) * depth;
+    /* A tile's prologue, call and epilogue weigh on short reductions. */
+    products += tiles * vectors / 2 * (double)fc_depth_blocks(fc_depth(c)) * 30;
     return (double)(c->n * c->groups) * (products + copied * element);
 }
 

@@ -5,6 +5,7 @@
 #include "correlation.h"
 
 /* conv_direct_weight.c */
+double fc_direct_weight_cycles(const fc_correlation *c);
 void fc_direct_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace);
 
 #endif

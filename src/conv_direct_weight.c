@@ -108,6 +108,18 @@ static ptrdiff_t rows_of_unit(const fc_correlation *c)
     return rows;
 }
 
+/* A tile takes its loads and multiply-adds for each vector of a row, and a fixed time to add up its lanes. */
+double fc_direct_weight_cycles(const fc_correlation *c)
+{
+    const ptrdiff_t rows = rows_of_unit(c), dot_rows = c->kernels->dot_rows, dot_columns = c->kernels->dot_columns;
+    const double units = (double)(c->n * c->groups) * (double)fc_ceil_div(c->oh, rows);
+    const double tiles = (double)fc_ceil_div(c->m, dot_rows) * (double)fc_ceil_div(fc_depth(c), dot_columns);
+    const double vectors = (double)rows * (double)fc_ceil_div(c->ow, c->kernels->lanes);
+    const double products = (double)(dot_rows * dot_columns), loads = (double)(dot_rows + dot_columns);
+    const double turned = c->layout == FC_NHWC ? (double)c->m * vectors * 4 : 0;
+    return units * (tiles * (vectors * (0.5 * products + 0.5 * loads) + 15 * products) + turned);
+}
+
 void fc_direct_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace)
 {
     direct_weight_job job = {.c = c};

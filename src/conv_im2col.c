@@ -138,14 +138,6 @@ static void im2col_task(void *context, ptrdiff_t task, int thread)
                   job->scratch + (size_t)thread * job->scratch_bytes);
 }
 
-/* Cycles of the register tiles that cover the product. */
-static double tile_cycles(const fc_gemm *gemm)
-{
-    const double panels = (double)fc_a_panels(gemm), rows = (double)gemm->m / panels;
-    const double vectors = (double)fc_ceil_div(gemm->n, gemm->kernels->lanes);
-    return panels * vectors / 2 * fc_tile_step_cycles(rows) * (double)gemm->k;
-}
-
 /* Lanes run along the axis with unit stride, except over small planes whose pixels fill them badly. */
 static fc_lanes choose_lanes(const fc_correlation *c)
 {
@@ -155,7 +147,7 @@ static fc_lanes choose_lanes(const fc_correlation *c)
         return fc_lanes_of_packed(c);
     const fc_gemm pixels = fc_correlation_gemm(c, FC_LANES_PIXELS),
                   channels = fc_correlation_gemm(c, FC_LANES_CHANNELS);
-    return tile_cycles(&channels) < 0.9 * tile_cycles(&pixels) ? FC_LANES_CHANNELS : FC_LANES_PIXELS;
+    return fc_gemm_cycles(&channels) < 0.9 * fc_gemm_cycles(&pixels) ? FC_LANES_CHANNELS : FC_LANES_PIXELS;
 }
 
 /* How often a task grid would pack each panel of weights if the tasks packed what they come to. */
@@ -230,20 +222,16 @@ static const char *refuses(const fc_correlation *c, fc_operation operation)
 /* The products at the pace of the register tiles that cover them, the gathered elements on top. */
 static double cycles(const fc_correlation *c, fc_operation operation)
 {
-    if (operation != FC_BACKWARD_WEIGHT && fc_serves_few_pixels(c))
-        return fc_few_pixels_cycles(c);
-    const fc_gemm gemm = operation == FC_BACKWARD_WEIGHT ? fc_weight_gemm(c, c->oh * c->ow)
-                                                         : fc_correlation_gemm(c, choose_lanes(c));
-    const double products = tile_cycles(&gemm);
-    const double gathered = (double)fc_depth(c) * (double)(c->oh * c->ow);
-    const int runs_are_dense = c->layout == FC_NHWC || (c->stride_w == 1 && c->x_w == 1);
-    double element = runs_are_dense ? 2.5 / (double)c->kernels->lanes : 1.0;
     if (operation == FC_BACKWARD_WEIGHT)
-        element += 4.0 / (double)c->kernels->lanes;
+        return fc_im2col_weight_cycles(c);
+    if (fc_serves_few_pixels(c))
+        return fc_few_pixels_cycles(c);
+    const fc_gemm gemm = fc_correlation_gemm(c, choose_lanes(c));
+    const double gathered = (double)fc_depth(c) * (double)(c->oh * c->ow) * fc_gather_cycles(c);
     /* Finding the runs of a panel costs as much for one channel as for many. */
     const double panels = (double)fc_ceil_div(c->oh * c->ow, c->kernels->tile_columns);
     const double runs = panels * (double)c->taps * (double)fc_depth_blocks(fc_depth(c)) * 120;
-    return (double)(c->n * c->groups) * (products + gathered * element + runs);
+    return (double)(c->n * c->groups) * (fc_gemm_cycles(&gemm) + gathered + runs);
 }
 
 const fc_conv_algorithm fc_algorithm_im2col = {

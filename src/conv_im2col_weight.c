@@ -26,7 +26,8 @@ typedef struct {
     char *rows;  /* one panel's rows of the im2col matrix before they are turned */
 } weight_pixels;
 
-fc_gemm fc_weight_gemm(const fc_correlation *c, ptrdiff_t pixels)
+/* The product over `pixels` of one image. */
+static fc_gemm weight_gemm(const fc_correlation *c, ptrdiff_t pixels)
 {
     const int pixel_lanes = c->layout == FC_NCHW;
     return (fc_gemm){
@@ -65,7 +66,12 @@ static void pack_image_columns(const void *context, ptrdiff_t column, ptrdiff_t 
     const weight_pixels *pixels = context;
     const fc_correlation *c = pixels->c;
     const void *row[64];
+    const int in_place = fc_sees_image_itself(c);
     for (ptrdiff_t j = 0; j < columns; j++) {
+        if (in_place) {
+            row[j] = fc_at(c, pixels->x, (column + j) * c->x_c + pixels->first_pixel + k);
+            continue;
+        }
         const ptrdiff_t q = (column + j) / c->taps, t = (column + j) % c->taps;
         char *to = fc_at(c, pixels->rows, j * FC_DEPTH_BLOCK);
         fc_gather_pixels(c, fc_at(c, pixels->x, q * c->x_c), t, pixels->first_pixel + k, depth, to, 0, 1, 0);
@@ -140,7 +146,7 @@ static void weight_task(void *context, ptrdiff_t task, int thread)
         pixels.x = fc_at(c, c->x, unit.n * c->x_n + group * c->q * c->x_c);
         pixels.dy = fc_at(c, c->y, unit.n * c->y_n + group * c->m * c->y_c);
         pixels.first_pixel = unit.row * c->ow;
-        fc_gemm gemm = fc_weight_gemm(c, unit.rows * c->ow);
+        fc_gemm gemm = weight_gemm(c, unit.rows * c->ow);
         gemm.pack_a = pixel_lanes ? pack_dy_rows : pack_image_rows;
         gemm.pack_b = pixel_lanes ? pack_image_columns : pack_dy_columns;
         gemm.context = &pixels;
@@ -152,12 +158,24 @@ static void weight_task(void *context, ptrdiff_t task, int thread)
     }
 }
 
+/* Rows of the im2col matrix are gathered one by one and turned; C is read and written once a depth block. */
+double fc_im2col_weight_cycles(const fc_correlation *c)
+{
+    const fc_gemm gemm = weight_gemm(c, c->oh * c->ow);
+    const double depth = (double)fc_depth(c), pixels = (double)(c->oh * c->ow);
+    const double turned = depth * pixels * 4 / (double)c->kernels->lanes;
+    double gathered = 0;
+    if (!fc_sees_image_itself(c))
+        gathered = depth * (pixels * fc_gather_cycles(c) + (double)fc_depth_blocks(c->oh * c->ow) * 150);
+    return (double)(c->n * c->groups) * (1.2 * fc_gemm_cycles(&gemm) + turned + gathered);
+}
+
 void fc_im2col_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace)
 {
     weight_job job = {.c = c};
     /* Blocks of some depth blocks: C is visited once a depth block, so larger ones gain nothing. */
     const ptrdiff_t rows = fc_max(1, fc_min(c->oh, 8 * FC_DEPTH_BLOCK / c->ow));
-    const fc_gemm gemm = fc_weight_gemm(c, rows * c->ow);
+    const fc_gemm gemm = weight_gemm(c, rows * c->ow);
     const ptrdiff_t tiles = c->groups * fc_a_panels(&gemm) * fc_b_panels(&gemm);
     job.partials = fc_plan_partials(c, rows, tiles, workspace);
     job.grid = fc_gemm_split(&gemm, c->groups * job.partials.chunks, threads);
@@ -170,7 +188,7 @@ void fc_im2col_correlate_weights(const fc_correlation *c, int threads, fc_worksp
     const ptrdiff_t last_rows = c->oh - (job.partials.units_in_image - 1) * rows;
     const ptrdiff_t unit_rows[] = {rows, last_rows};
     for (int i = 0; i < 2; i++) {
-        const fc_gemm unit = fc_weight_gemm(c, unit_rows[i] * c->ow);
+        const fc_gemm unit = weight_gemm(c, unit_rows[i] * c->ow);
         const size_t bytes = job.rows_bytes + fc_gemm_scratch(&unit, fc_ceil_div(fc_a_panels(&unit), job.grid.a),
                                                               fc_ceil_div(fc_b_panels(&unit), job.grid.b));
         job.scratch_bytes = bytes > job.scratch_bytes ? bytes : job.scratch_bytes;

@@ -195,3 +195,10 @@ fc_gemm_grid fc_gemm_split(const fc_gemm *g, ptrdiff_t products, int threads)
         }
     return best;
 }
+
+double fc_gemm_cycles(const fc_gemm *g)
+{
+    const double panels = (double)fc_a_panels(g), rows = (double)g->m / panels;
+    const double vectors = (double)fc_ceil_div(g->n, g->kernels->lanes);
+    return panels * vectors / 2 * fc_tile_step_cycles(rows) * (double)g->k;
+}

@@ -55,6 +55,16 @@ size_t fc_gemm_scratch(const fc_gemm *g, ptrdiff_t a_panels, ptrdiff_t b_panels)
 /* The product for panels [a0, a1) of A and [b0, b1) of B, on the calling thread. */
 void fc_gemm_block(const fc_gemm *g, ptrdiff_t a0, ptrdiff_t a1, ptrdiff_t b0, ptrdiff_t b1, char *scratch);
 
+/* Cycles of one step of a register tile two vectors wide. */
+static inline double fc_tile_step_cycles(double rows)
+{
+    const double loads = (rows + 2) / 2, latency = 4;
+    return rows > loads ? (rows > latency ? rows : latency) : (loads > latency ? loads : latency);
+}
+
+/* Cycles of the register tiles that cover a product. */
+double fc_gemm_cycles(const fc_gemm *g);
+
 /* Splits a product into parts_a x parts_b blocks for `threads` threads when it is one of `products` equal ones. */
 typedef struct {
     ptrdiff_t a, b;

@@ -15,19 +15,26 @@ void fc_gather_pixels(const fc_correlation *c, const char *x, ptrdiff_t t, ptrdi
 void fc_valid_outputs(ptrdiff_t outputs, ptrdiff_t stride, ptrdiff_t offset, ptrdiff_t size, ptrdiff_t *begin,
                       ptrdiff_t *end);
 
-/* conv_im2col_weight.c: the weight gradient's product over `pixels` of one image. */
-fc_gemm fc_weight_gemm(const fc_correlation *c, ptrdiff_t pixels);
+/* Whether the im2col matrix is the image as it lies: a 1x1 kernel that sees every pixel of dense NCHW planes once. */
+static inline int fc_sees_image_itself(const fc_correlation *c)
+{
+    return c->layout == FC_NCHW && c->taps == 1 && c->stride_h == 1 && c->stride_w == 1 && c->tap[0].h == 0 &&
+           c->tap[0].w == 0 && c->oh == c->h && c->ow == c->w && c->x_w == 1 && c->x_h == c->w;
+}
+
+/* Cycles of gathering one element: by vectors where pixels lie side by side. */
+static inline double fc_gather_cycles(const fc_correlation *c)
+{
+    const int runs_are_dense = c->layout == FC_NHWC || (c->stride_w == 1 && c->x_w == 1);
+    return runs_are_dense ? 2.5 / (double)c->kernels->lanes : 1.0;
+}
+
+/* conv_im2col_weight.c */
+double fc_im2col_weight_cycles(const fc_correlation *c);
 void fc_im2col_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace);
 
 /* conv_im2col.c: the correlation on the calling thread, inside another algorithm's task. Its scratch is no larger for a
  * smaller plane. */
 void fc_im2col_in_task(const fc_correlation *c, fc_workspace *workspace);
-
-/* Cycles of one step of a register tile two vectors wide. */
-static inline double fc_tile_step_cycles(double rows)
-{
-    const double loads = (rows + 2) / 2, latency = 4;
-    return rows > loads ? (rows > latency ? rows : latency) : (loads > latency ? loads : latency);
-}
 
 #endif
