@@ -35,6 +35,12 @@ OPENMP_PROBE = "#include <omp.h>\nint main(void) { return omp_get_max_threads() 
 class BuildCore(build_ext):
     """Compiles every C source with its own flags, in parallel, and links them with the binding."""
 
+    def run(self) -> None:
+        """Build, and leave the module in the checkout too: there ``python -m fastconv`` finds the sources first."""
+        super().run()
+        if not self.inplace:
+            self.copy_extensions_to_source()
+
     def builds(self, source: str, flags: list[str], *, link: bool = False) -> bool:
         """Whether the compiler takes a source with these flags."""
         with tempfile.TemporaryDirectory() as folder:
