@@ -36,7 +36,11 @@ class BuildCore(build_ext):
     """Compiles every C source with its own flags, in parallel, and links them with the binding."""
 
     def run(self) -> None:
-        """Build, and leave the module in the checkout too: there ``python -m fastconv`` finds the sources first."""
+        """Build, and leave the module in the checkout too: there ``python -m fastconv`` finds the sources first.
+
+        Always anew: neither compiler nor flags show in the time of a file.
+        """
+        self.force = True
         super().run()
         if not self.inplace:
             self.copy_extensions_to_source()
