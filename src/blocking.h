@@ -12,14 +12,14 @@ enum { FC_B_BLOCK_BYTES = 320 << 10, FC_A_BLOCK_BYTES = 192 << 10 };
 /* A block of C that cannot be stored where it belongs until it is finished (strided outputs). */
 enum { FC_C_BLOCK_BYTES = 2 << 20 };
 
-/* Winograd's transformed image block, and its block of transformed filters with their products: each about an L2. The
- * products are added to memory more often than elsewhere, for their terms are larger than the result. */
+/* Winograd's transformed image block, unless four panels of tiles take more, and its block of transformed filters with
+ * their products: each about an L2. The products are added to memory more often than elsewhere, for their terms are larger than the result. */
 enum { FC_WINOGRAD_BLOCK_BYTES = 1 << 20, FC_WINOGRAD_DEPTH_BLOCK = 128 };
 
 /* Padded image block of the direct kernels, read by every panel of weights: a part of L2. */
 enum { FC_IMAGE_BLOCK_BYTES = 256 << 10 };
 
-/* Scratch a thread may take; an algorithm that would need more refuses the problem. */
+/* Scratch a thread may take; direct and Winograd refuse a problem that needs more, im2col always fits its blocks. */
 enum { FC_SCRATCH_LIMIT = 16 << 20 };
 
 /* Partial weight gradients: how many chunks the reduction is split into at most, and their bytes in sum. More chunks

@@ -1,4 +1,4 @@
-/* The direct algorithm's two drivers share their limits. */
+/* What the direct algorithm takes from its weight gradient. */
 #ifndef FC_CONV_DIRECT_H
 #define FC_CONV_DIRECT_H
 

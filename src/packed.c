@@ -13,6 +13,7 @@ fc_status fc_pack_weights(const fc_conv *conv, const void *w, int threads, fc_pa
     if (!tap || !*packed) {
         free(tap);
         free(*packed);
+        *packed = NULL;
         return FC_NO_MEMORY;
     }
     const fc_view none = {NULL, {0}};

@@ -19,8 +19,8 @@ __all__ = ["add_command", "run"]
 
 _ALGORITHMS = ("auto", "direct", "im2col", "winograd")
 _QUICK_NETWORKS = ("alphago", "lenet")
-_QUICK = {"repeat": 3, "seconds": 0.4, "batch": 1}
-_FULL = {"repeat": 30, "seconds": 1.0, "batch": 16}
+_QUICK = {"repeat": 3, "seconds": 0.4}
+_FULL = {"repeat": 30, "seconds": 1.0}
 _PLAIN_WIDTH = 120  # columns where the output is not a terminal
 _UNLIMITED_WIDTH = 1000
 
@@ -59,9 +59,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument(
         "--algo", action="append", choices=_ALGORITHMS, help="algorithm of fastconv, repeatable; default all"
     )
-    parser.add_argument(
-        "--batch", type=_positive_int, metavar="N", help="images in a batch; default 16, with --quick 1"
-    )
+    parser.add_argument("--batch", type=_positive_int, default=1, metavar="N", help="images in a batch; default 1")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--threads", type=_positive_int, metavar="N", help="threads of both sides; default fastconv's")
     parser.add_argument(
@@ -108,7 +106,7 @@ def _run(arguments: argparse.Namespace, console: "Console") -> None:
     settings: dict[str, Any] = {
         "networks": list(dict.fromkeys(names)),
         "algorithms": algorithms,
-        "batch": arguments.batch or int(defaults["batch"]),
+        "batch": arguments.batch,
         "dtype": arguments.dtype,
         "rounds": arguments.repeat or int(defaults["repeat"]),
         "seconds": arguments.seconds or float(defaults["seconds"]),

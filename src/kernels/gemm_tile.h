@@ -5,6 +5,7 @@
  * registers for B. Every tile height is its own instance, so that panels can be split into equal heights and no
  * row is wasted. (Goto & van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008.)
  */
+
 /* Panels of A stream from L2 or L3, one after the other: this far ahead the next lines are asked for (512 floats gave
  * +12 % on VGG's 3x3 layers; 256 and 1024 less). */
 #define FC_PREFETCH_BYTES 2048
