@@ -60,10 +60,10 @@ typedef struct {
 
 /* Winograd's transforms F(m x m, r x r) with size = m + r - 1: size^2 points, which lie point_step apart. */
 
-/* `tiles` tiles of one channel: element i of each at image + offset[i], tiles side by side. Whole vectors are read and
- * written. */
+/* `tiles` tiles of one channel: element i of each at image + offset[i], tiles side by side. Whole vectors are read, and
+ * written unless `exact`. */
 typedef struct {
-    int size;
+    int size, exact;
     ptrdiff_t tiles;
     const void *image;
     const ptrdiff_t *offset;
@@ -82,15 +82,16 @@ typedef struct {
     ptrdiff_t point_step;
 } fc_winograd_filter;
 
-/* A row of tiles of one output channel; `rows` x `columns` of its pixels are stored. */
+/* A row of tiles of `channels` output channels, at most a vector: point i of tile t at product + i*point_step +
+ * t*tile_step, channels side by side. `rows` x `columns` pixels of each are stored; channel_step or column_step is 1. */
 typedef struct {
-    int size, m, relu;
+    int size, m, channels, relu;
     ptrdiff_t tiles, rows, columns;
     const void *product;
-    ptrdiff_t point_step;
-    const void *bias;
+    ptrdiff_t tile_step, point_step;
+    const void *bias;  /* one value a channel, or NULL */
     void *y;
-    ptrdiff_t row_step;
+    ptrdiff_t channel_step, row_step, column_step;
 } fc_winograd_output;
 
 /* One row of a pooled plane: `width` outputs, a window of `taps_h` x `taps_w` input elements each. */
@@ -156,8 +157,8 @@ typedef struct {
 
     void (*winograd_input)(const fc_winograd_input *in);
     void (*winograd_filter)(const fc_winograd_filter *filter);
-    /* Whether every output was finite before the epilogue. */
-    int (*winograd_output)(const fc_winograd_output *out);
+    /* The channels, a bit each, of which an output was not finite before the epilogue. */
+    uint32_t (*winograd_output)(const fc_winograd_output *out);
 
     double (*peak)(ptrdiff_t steps, double seed);
 } fc_kernels;

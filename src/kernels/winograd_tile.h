@@ -1,4 +1,5 @@
-/* Winograd's transforms F(m x m, r x r), lanes along tiles (along filters for the filter transform).
+/* Winograd's transforms F(m x m, r x r), lanes along tiles for the image, along filters for
+ * filters and outputs.
  *
  * Y = A^T [(G g G^T) . (B^T d B)] A, where the matrices follow from the m + r - 1 points by the Cook-Toom construction:
  * F(2x2,3x3) at 0, 1, -1 and infinity; F(4x4,3x3) and F(2x2,5x5) at 0, 5/8, -5/8, 3/2, -3/2 and infinity, whose error is
@@ -103,9 +104,16 @@ FC_INLINE void FC_NAME(winograd_input_of)(const fc_winograd_input *in, const int
         FC_UNROLL
         for (int i = 0; i < size; i++)
             FC_NAME(winograd_input_line)(d + i * size, 1, size);
-        FC_UNROLL
-        for (int i = 0; i < size * size; i++)
-            vstore((real *)in->transformed + i * in->point_step + t, d[i]);
+        const int lanes = in->tiles - t < LANES ? (int)(in->tiles - t) : LANES;
+        real *to = (real *)in->transformed + t;
+        if (in->exact)
+            FC_UNROLL
+            for (int i = 0; i < size * size; i++)
+                vstore_n(to + i * in->point_step, d[i], lanes);
+        else
+            FC_UNROLL
+            for (int i = 0; i < size * size; i++)
+                vstore(to + i * in->point_step, d[i]);
     }
 }
 
@@ -150,64 +158,102 @@ static void FC_NAME(winograd_filter)(const fc_winograd_filter *f)
         FC_NAME(winograd_filter_of)(f, 6, 5);
 }
 
-/* A row of tiles whose m outputs lie in m vectors, to a row of pixels. */
-FC_INLINE void FC_NAME(winograd_interleave)(vec *v, const int m)
+/* One tile of a vector of channels: its m x m outputs before the epilogue, rows `row_step` vectors apart. */
+FC_INLINE void FC_NAME(winograd_output_tile)(const real *product, ptrdiff_t point_step, const int size, const int m,
+                                             vec *y, const int row_step, vec *residue)
 {
-    if (m == 2) {
-        const vec low = vzip_lo(v[0], v[1]), high = vzip_hi(v[0], v[1]);
-        v[0] = low, v[1] = high;
-        return;
-    }
-    const vec even_low = vzip_lo(v[0], v[2]), even_high = vzip_hi(v[0], v[2]);
-    const vec odd_low = vzip_lo(v[1], v[3]), odd_high = vzip_hi(v[1], v[3]);
-    v[0] = vzip_lo(even_low, odd_low), v[1] = vzip_hi(even_low, odd_low);
-    v[2] = vzip_lo(even_high, odd_high), v[3] = vzip_hi(even_high, odd_high);
-}
-
-FC_INLINE int FC_NAME(winograd_output_of)(const fc_winograd_output *out, const int size, const int m)
-{
-    const vec bias = out->bias ? vset1(*(const real *)out->bias) : (vec){0};
-    vec residue = {0};
-    for (ptrdiff_t t = 0; t < out->tiles; t += LANES) {
-        const int lanes = out->tiles - t < LANES ? (int)(out->tiles - t) : LANES;
-        vec y[36];
+    vec d[36];
+    FC_UNROLL
+    for (int i = 0; i < size * size; i++)
+        d[i] = vload(product + i * point_step);
+    FC_UNROLL
+    for (int j = 0; j < size; j++)
+        FC_NAME(winograd_output_line)(d + j, size, size, m);
+    FC_UNROLL
+    for (int i = 0; i < m; i++)
+        FC_NAME(winograd_output_line)(d + i * size, 1, size, m);
+    FC_UNROLL
+    for (int i = 0; i < m; i++)
         FC_UNROLL
-        for (int i = 0; i < size * size; i++)
-            y[i] = vload_n((const real *)out->product + i * out->point_step + t, lanes);
-        FC_UNROLL
-        for (int j = 0; j < size; j++)
-            FC_NAME(winograd_output_line)(y + j, size, size, m);
-        FC_UNROLL
-        for (int i = 0; i < m; i++)
-            FC_NAME(winograd_output_line)(y + i * size, 1, size, m);
-        FC_UNROLL
-        for (int i = 0; i < m; i++) {
-            vec *row = y + i * size;
-            FC_UNROLL
-            for (int j = 0; j < m; j++) {
-                residue += row[j] - row[j];
-                row[j] += bias;
-                if (out->relu)
-                    row[j] = vselect((vmask)(row[j] < (vec){0}), (vec){0}, row[j]);
-            }
-            FC_NAME(winograd_interleave)(row, m);
-            if (i < out->rows)
-                FC_UNROLL
-                for (int j = 0; j < m; j++) {
-                    const ptrdiff_t column = t * m + j * LANES, left = out->columns - column;
-                    real *to = (real *)out->y + i * out->row_step + column;
-                    if (left >= LANES)
-                        vstore(to, row[j]);
-                    else if (left > 0)
-                        vstore_n(to, row[j], (int)left);
-                }
+        for (int j = 0; j < m; j++) {
+            const vec v = d[i * size + j];
+            *residue += v - v;
+            y[i * row_step + j] = v;
         }
-    }
-    const real sum = vsum(residue);
-    return sum == 0;
 }
 
-static int FC_NAME(winograd_output)(const fc_winograd_output *out)
+/* Pixels side by side: the outputs of as many tiles as fill a vector of pixels are collected and transposed. */
+FC_INLINE void FC_NAME(winograd_output_pixels)(const fc_winograd_output *out, const int size, const int m, vec bias,
+                                               vec *residue)
+{
+    enum { WIDEST = LANES > 4 ? LANES : 4 };
+    const int group = LANES > m ? LANES / m : 1, width = group * m;
+    vec y[4 * WIDEST];
+    for (int i = 0; i < m * width; i++)
+        y[i] = (vec){0};
+    for (ptrdiff_t t = 0; t < out->tiles; t += group) {
+        for (int i = 0; i < group && t + i < out->tiles; i++)
+            FC_NAME(winograd_output_tile)((const real *)out->product + (t + i) * out->tile_step, out->point_step, size,
+                                          m, y + i * m, width, residue);
+        for (ptrdiff_t row = 0; row < out->rows; row++)
+            for (int first = 0; first < width; first += LANES) {
+                const ptrdiff_t column = t * m + first, left = out->columns - column;
+                if (left <= 0)
+                    break;
+                vec v[LANES];
+                FC_UNROLL
+                for (int i = 0; i < LANES; i++) {
+                    v[i] = y[row * width + first + i] + bias;
+                    if (out->relu)
+                        v[i] = vselect((vmask)(v[i] < (vec){0}), (vec){0}, v[i]);
+                }
+                vtranspose(v);
+                real *to = (real *)out->y + row * out->row_step + column;
+                if (out->channels == LANES && left >= LANES)
+                    FC_UNROLL
+                    for (int i = 0; i < LANES; i++)
+                        vstore(to + i * out->channel_step, v[i]);
+                else
+                    for (int i = 0; i < out->channels; i++)
+                        vstore_n(to + i * out->channel_step, v[i], left < LANES ? (int)left : LANES);
+            }
+    }
+}
+
+/* Channels side by side: every pixel is a vector. */
+FC_INLINE void FC_NAME(winograd_output_channels)(const fc_winograd_output *out, const int size, const int m, vec bias,
+                                                 vec *residue)
+{
+    vec y[16];
+    for (ptrdiff_t t = 0; t < out->tiles; t++) {
+        FC_NAME(winograd_output_tile)((const real *)out->product + t * out->tile_step, out->point_step, size, m, y, m,
+                                      residue);
+        const ptrdiff_t columns = out->columns - t * m < m ? out->columns - t * m : m;
+        for (ptrdiff_t row = 0; row < out->rows; row++)
+            for (ptrdiff_t column = 0; column < columns; column++) {
+                vec v = y[row * m + column] + bias;
+                if (out->relu)
+                    v = vselect((vmask)(v < (vec){0}), (vec){0}, v);
+                vstore_n((real *)out->y + row * out->row_step + (t * m + column) * out->column_step, v, out->channels);
+            }
+    }
+}
+
+FC_INLINE uint32_t FC_NAME(winograd_output_of)(const fc_winograd_output *out, const int size, const int m)
+{
+    const vec bias = out->bias ? vload_n(out->bias, out->channels) : (vec){0};
+    vec residue = {0};
+    if (out->channel_step == 1)
+        FC_NAME(winograd_output_channels)(out, size, m, bias, &residue);
+    else
+        FC_NAME(winograd_output_pixels)(out, size, m, bias, &residue);
+    uint32_t not_finite = 0;
+    for (int i = 0; i < out->channels; i++)
+        not_finite |= (uint32_t)(residue[i] != 0) << i;
+    return not_finite;
+}
+
+static uint32_t FC_NAME(winograd_output)(const fc_winograd_output *out)
 {
     if (out->size == 4)
         return FC_NAME(winograd_output_of)(out, 4, 2);

@@ -1,0 +1,56 @@
+/* What the files of Winograd convolution F(m x m, r x r) share: the plan of a problem, and the transformed filters. */
+#ifndef FC_WINOGRAD_H
+#define FC_WINOGRAD_H
+
+#include "gemm.h"
+#include "image_block.h"
+
+enum { FC_WINOGRAD_TAPS = 25, FC_WINOGRAD_POINTS = 36 };
+
+/* Transformed filters: for each group, panel of tile_columns filters and block of channels the points one after the
+ * other, each a packed panel of the micro-kernel's B. */
+typedef struct {
+    ptrdiff_t panels, depth_blocks;
+    ptrdiff_t point_step, panel_step;  /* in elements; panel_step from one block of channels to the next */
+} fc_winograd_filters;
+
+typedef struct {
+    fc_correlation c;
+    int m, r, size, points;            /* outputs and taps of a side, m + r - 1, its square */
+    int at[FC_WINOGRAD_TAPS];          /* the tap at each place of the filter */
+    fc_tap tile_tap[FC_WINOGRAD_POINTS];
+    fc_correlation tiles;              /* tiles as the outputs of a correlation with a tap for each point and stride m */
+    fc_image_block image;
+    ptrdiff_t offset[FC_WINOGRAD_POINTS];
+    ptrdiff_t rows, blocks;            /* rows of tiles of all images, one after the other; blocks they are split into */
+    ptrdiff_t most_tiles;              /* in a block */
+    ptrdiff_t image_step, product_step; /* between the points of a transformed image block, and of its products */
+    fc_winograd_filters filters;
+} fc_winograd_plan;
+
+/* winograd_plan.c: 0 if the taps are not an r x r square with step 1, or a row of tiles does not fit into scratch. The
+ * plan stays where it is, for its correlations point into it. */
+int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *c, int m, int r);
+const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation, int m, int r);
+double fc_winograd_cycles(const fc_correlation *c, int m, int r);
+
+/* Panels of at most tile_rows tiles, of equal heights, that a block's tiles are split into. */
+static inline ptrdiff_t fc_winograd_tile_panels(const fc_winograd_plan *plan, ptrdiff_t tiles)
+{
+    return fc_ceil_div(tiles, plan->c.kernels->tile_rows);
+}
+
+/* winograd_filters.c: filters of panel `panel`, channels of block `depth_block`, transformed to `to`. */
+void fc_winograd_transform_filters(const fc_winograd_plan *plan, ptrdiff_t group, ptrdiff_t panel,
+                                   ptrdiff_t depth_block, char *to);
+/* All of them, and where one such block begins. */
+size_t fc_winograd_filter_bytes(const fc_winograd_plan *plan);
+void fc_winograd_transform_all_filters(const fc_winograd_plan *plan, int threads, char *to);
+static inline ptrdiff_t fc_winograd_filter_block(const fc_winograd_plan *plan, ptrdiff_t group, ptrdiff_t panel,
+                                                 ptrdiff_t depth_block)
+{
+    const fc_winograd_filters *f = &plan->filters;
+    return ((group * f->panels + panel) * f->depth_blocks + depth_block) * f->panel_step;
+}
+
+#endif

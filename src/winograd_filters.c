@@ -1,0 +1,62 @@
+/* Filters in Winograd's domain: packed and transformed a few channels at a time, so that the packed ones stay in L1. */
+#include "blocking.h"
+#include "pack_weights.h"
+#include "parallel.h"
+#include "winograd.h"
+
+void fc_winograd_transform_filters(const fc_winograd_plan *plan, ptrdiff_t group, ptrdiff_t panel,
+                                   ptrdiff_t depth_block, char *to)
+{
+    const fc_correlation *c = &plan->c;
+    _Alignas(64) char packed[FC_WINOGRAD_PACK_BYTES];
+    const ptrdiff_t channels = FC_WINOGRAD_PACK_BYTES / (c->taps * c->kernels->tile_columns * (ptrdiff_t)c->element);
+    const ptrdiff_t first = panel * c->kernels->tile_columns, blocks = plan->filters.depth_blocks;
+    const ptrdiff_t begin = fc_part(c->q, blocks, depth_block), end = fc_part(c->q, blocks, depth_block + 1);
+    fc_winograd_filter f = {
+        .size = plan->size,
+        .r = plan->r,
+        .rows = (int)fc_min(c->kernels->tile_columns, c->m - first),
+        .panel = packed,
+        .point_step = plan->filters.point_step,
+    };
+    for (int i = 0; i < plan->r * plan->r; i++)
+        f.tap[i] = plan->at[i];
+    for (ptrdiff_t q = begin; q < end; q += f.channels) {
+        f.channels = fc_min(channels, end - q);
+        f.transformed = fc_at(c, to, (q - begin) * f.rows);
+        fc_pack_weight_panel(c, FC_LANES_PIXELS, group, first, f.rows, q * c->taps, f.channels * c->taps, packed);
+        c->kernels->winograd_filter(&f);
+    }
+}
+
+size_t fc_winograd_filter_bytes(const fc_winograd_plan *plan)
+{
+    const fc_winograd_filters *f = &plan->filters;
+    return (size_t)(plan->c.groups * f->panels * f->depth_blocks) * (size_t)f->panel_step * plan->c.element;
+}
+
+typedef struct {
+    const fc_winograd_plan *plan;
+    char *to;
+} filter_job;
+
+static void transform_block(void *context, ptrdiff_t task, int thread)
+{
+    const filter_job *job = context;
+    const fc_winograd_filters *f = &job->plan->filters;
+    const ptrdiff_t block = task % f->depth_blocks, panel = task / f->depth_blocks % f->panels;
+    const ptrdiff_t group = task / f->depth_blocks / f->panels;
+    (void)thread;
+    fc_winograd_transform_filters(job->plan, group, panel, block,
+                                  fc_at(&job->plan->c, job->to,
+                                        fc_winograd_filter_block(job->plan, group, panel, block)));
+}
+
+void fc_winograd_transform_all_filters(const fc_winograd_plan *plan, int threads, char *to)
+{
+    const ptrdiff_t tasks = plan->c.groups * plan->filters.panels * plan->filters.depth_blocks;
+    filter_job job = {plan, to};
+    /* About a nanosecond a filter's channel on one thread. */
+    const double seconds = 1e-9 * (double)plan->c.groups * (double)plan->c.m * (double)plan->c.q;
+    fc_parallel_for(fc_useful_threads(threads, tasks, seconds), tasks, transform_block, &job);
+}

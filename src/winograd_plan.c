@@ -1,0 +1,123 @@
+/* Which problems Winograd convolution serves, how it cuts them into blocks, and what that costs. */
+#include "winograd.h"
+
+#include "blocking.h"
+
+/* Whether the taps are an r x r square without gaps; where each lies in it, and where it begins. */
+static int tap_places(const fc_correlation *c, int r, int at[FC_WINOGRAD_TAPS], ptrdiff_t *low_h, ptrdiff_t *low_w)
+{
+    if (c->taps != r * r || c->stride_h != 1 || c->stride_w != 1)
+        return 0;
+    *low_h = c->tap[0].h, *low_w = c->tap[0].w;
+    for (int t = 1; t < r * r; t++)
+        *low_h = fc_min(*low_h, c->tap[t].h), *low_w = fc_min(*low_w, c->tap[t].w);
+    int seen = 0;
+    for (int t = 0; t < r * r; t++) {
+        const ptrdiff_t h = c->tap[t].h - *low_h, w = c->tap[t].w - *low_w;
+        if (h >= r || w >= r)
+            return 0;
+        at[h * r + w] = t;
+        seen |= 1 << (h * r + w);
+    }
+    return seen == (1 << r * r) - 1;
+}
+
+/* Blocks of rows of tiles whose products with one panel of filters fit into L2. What is computed again follows from
+ * them: they depend on the problem alone. Their number is one that threads can share evenly. */
+static ptrdiff_t choose_blocks(const fc_winograd_plan *plan)
+{
+    const fc_correlation *tiles = &plan->tiles;
+    const ptrdiff_t bytes_of_tile = plan->points * (ptrdiff_t)tiles->element;
+    const ptrdiff_t wanted = fc_min(FC_WINOGRAD_PRODUCT_BYTES / (bytes_of_tile * tiles->kernels->tile_columns),
+                                    FC_WINOGRAD_IMAGE_BYTES / bytes_of_tile / tiles->q);
+    const ptrdiff_t blocks = fc_ceil_div(plan->rows, fc_max(1, wanted / tiles->ow));
+    const ptrdiff_t even = blocks == 1 ? 1 : blocks < 8 ? 2 : blocks < 32 ? 4 : 8;
+    return fc_min(plan->rows, fc_ceil_div(blocks, even) * even);
+}
+
+/* An odd number of cache lines: points must not share the sets of a cache. */
+static ptrdiff_t odd_lines(const fc_correlation *c, ptrdiff_t elements)
+{
+    const ptrdiff_t line = (ptrdiff_t)(64 / c->element);
+    return (fc_ceil_div(elements, line) | 1) * line;
+}
+
+static void plan_steps(fc_winograd_plan *plan)
+{
+    const fc_correlation *c = &plan->c;
+    const ptrdiff_t width = c->kernels->tile_columns, lanes = c->kernels->lanes;
+    const ptrdiff_t depth_blocks = fc_ceil_div(c->q, FC_WINOGRAD_DEPTH_BLOCK);
+    plan->image_step = odd_lines(c, plan->most_tiles * c->q);
+    plan->product_step = odd_lines(c, plan->most_tiles * width);
+    plan->filters = (fc_winograd_filters){
+        .panels = fc_ceil_div(c->m, width),
+        .depth_blocks = depth_blocks,
+        .point_step = odd_lines(c, fc_ceil_div(c->q, depth_blocks) * width + lanes),
+    };
+    plan->filters.panel_step = plan->points * plan->filters.point_step;
+}
+
+int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *given, int m, int r)
+{
+    const int size = m + r - 1;
+    *plan = (fc_winograd_plan){.c = *given, .m = m, .r = r, .size = size, .points = size * size};
+    fc_correlation *c = &plan->c;
+    c->order = FC_BY_CHANNEL;
+    ptrdiff_t low_h, low_w;
+    if (!tap_places(c, r, plan->at, &low_h, &low_w))
+        return 0;
+    for (int i = 0; i < plan->points; i++)
+        plan->tile_tap[i] = (fc_tap){low_h + i / size, low_w + i % size, 0};
+    fc_correlation *tiles = &plan->tiles;
+    *tiles = *c;
+    tiles->oh = fc_ceil_div(c->oh, m), tiles->ow = fc_ceil_div(c->ow, m);
+    tiles->stride_h = tiles->stride_w = m;
+    tiles->taps = plan->points;
+    tiles->tap = plan->tile_tap;
+    plan->rows = c->n * tiles->oh;
+    plan->blocks = choose_blocks(plan);
+    const ptrdiff_t rows = fc_ceil_div(plan->rows, plan->blocks);
+    plan->most_tiles = rows * tiles->ow;
+    plan->image = fc_image_block_for(tiles, fc_min(rows, tiles->oh));
+    if (fc_image_block_overflows(&plan->image, c))
+        return 0;
+    for (int i = 0; i < plan->points; i++)
+        plan->offset[i] = fc_tap_offset(&plan->image, tiles, i);
+    plan_steps(plan);
+    return (double)plan->points * (double)(plan->image_step + plan->product_step) * (double)c->element <
+           FC_SCRATCH_LIMIT - FC_WINOGRAD_SMALL_SCRATCH;
+}
+
+const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation, int m, int r)
+{
+    fc_winograd_plan plan;
+    int at[FC_WINOGRAD_TAPS];
+    ptrdiff_t low_h, low_w;
+    if (operation == FC_BACKWARD_WEIGHT)
+        return "it has no weight gradient";
+    if (!tap_places(c, r, at, &low_h, &low_w))
+        return tap_places(c, 8 - r, at, &low_h, &low_w) ? fc_other_variant
+                                                        : "it takes 3x3 and 5x5 filters with stride 1 and dilation 1";
+    return fc_winograd_plan_of(&plan, c, m, r)
+               ? NULL
+               : "a row of tiles with all its channels does not fit into a thread's scratch of 16 MiB";
+}
+
+/* Transforms are counted by their loads, stores and sums; products by register tiles. */
+double fc_winograd_cycles(const fc_correlation *c, int m, int r)
+{
+    fc_winograd_plan plan;
+    fc_winograd_plan_of(&plan, c, m, r);
+    const double lanes = (double)c->kernels->lanes, points = (double)plan.points, q = (double)c->q;
+    const ptrdiff_t tiles_of_block = plan.rows / plan.blocks * plan.tiles.ow;
+    const double tile_panels = (double)fc_winograd_tile_panels(&plan, fc_max(1, tiles_of_block));
+    const double blocks = (double)plan.blocks, panels = (double)plan.filters.panels;
+    const double row_vectors = (double)plan.rows * (double)fc_ceil_div(plan.tiles.ow, c->kernels->tile_rows);
+    const double step = fc_tile_step_cycles((double)fc_max(1, tiles_of_block) / tile_panels);
+    const double copied = (double)c->n * (double)(c->h * c->w) * (c->x_w == 1 ? 16 / lanes : 1.5);
+    const double image = q * (copied + row_vectors * points * 8);
+    const double filters = c->packed ? 0 : blocks * (double)c->m * q * (double)(r * r + plan.points) * 6 / lanes;
+    const double products = points * blocks * tile_panels * panels * step * q;
+    const double output = (double)c->m * (double)(plan.rows * plan.tiles.ow) / lanes * points * 10;
+    return (double)c->groups * (image + filters + products + output);
+}
