@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 class PackedWeights:
-    """Weights in the panel layout of the micro-kernel, for one problem family and one ISA."""
+    """One convolution's weights, packed for each algorithm when a call first takes it."""
 
 class ConvProblem:
     """One 2-D convolution: the C struct ``fc_conv``. Immutable."""
@@ -55,7 +55,6 @@ class ConvProblem:
     def backward_input(self, dy: Array, w: Array, b: Array | None, dx: Array, algo: str, threads: int) -> None: ...
     def backward_weight(self, dy: Array, x: Array, dw: Array, algo: str, threads: int) -> None: ...
     def backward_bias(self, dy: Array, db: Array, threads: int) -> None: ...
-    def pack(self, w: Array, threads: int) -> PackedWeights | None: ...
     def algorithms(
         self, operation: str, algo: str, threads: int
     ) -> list[tuple[str, str, int, int, float, float, bool, str]]:

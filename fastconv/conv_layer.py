@@ -32,7 +32,7 @@ ALGORITHMS = ("auto", "direct", "im2col", "winograd")
 
 
 class Weights(NamedTuple):
-    """Weights and bias as the core takes them, packed for one family of problems or not."""
+    """Weights and bias as the core takes them, held packed for later calls or not."""
 
     w: Array
     b: Array | None

@@ -8,15 +8,15 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastconv._core import PackedWeights
 from fastconv.arrays import Array, as_array, check_shape, promoted
 from fastconv.conv_layer import Convolution, Weights, check_algo, forward, is_relu, ready
 from fastconv.geometry import Ints, Padding, Pair
-from fastconv.threads import get_num_threads
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Conv2d:
-    """`conv2d` with weights that are checked and packed once.
+    """`conv2d` with weights that are checked and packed once, or transformed where Winograd's algorithm is taken.
 
     Parameters
     ----------
@@ -45,8 +45,9 @@ class Conv2d:
 
     Notes
     -----
-    Instances are immutable: several threads may call one at once. They pickle and copy; the copy packs again, for
-    the processor it is on. Where an input promotes the weights to another dtype, they are converted in that call.
+    Weights are packed by the first call that takes an algorithm and held for those that follow; Winograd's transformed
+    filters take 4 times the memory of 3x3 filters. Several threads may call one instance at once. Instances pickle and
+    copy; the copy packs again, for the processor it is on. Where an input promotes the weights to another dtype, they are converted in that call.
 
     Examples
     --------
@@ -87,15 +88,14 @@ class Conv2d:
         w = _frozen(as_array(w, "w"))
         b = None if b is None else _frozen(as_array(b, "b"))
         _, dtype = promoted(w, b)
-        # Packing does not depend on the size of the input: the smallest one stands for all.
+        # What can be wrong with the weights does not depend on the size of the input: the smallest one stands for all.
         _, per_group, kernel = convolution.layout.filter_sizes(w.shape, "w")
         size = convolution.sliding.span(kernel)
         smallest = convolution.layout.shape(1, per_group * convolution.groups, size)
-        core, _, filters = convolution.problem(dtype, smallest, w.shape)
+        _, _, filters = convolution.problem(dtype, smallest, w.shape)
         if b is not None:
             check_shape(b, (filters,), "b")
         weights, bias = ready(convolution.layout, w, b, dtype)
-        packed = None if core is None else core.pack(weights, get_num_threads())
         _, stride, dilation, pads = convolution.sliding
         vars(self).update(
             w=w,
@@ -108,7 +108,7 @@ class Conv2d:
             activation=activation,
             algo=algo,
             _convolution=convolution,
-            _held=Weights(weights, bias, packed),
+            _held=Weights(weights, bias, PackedWeights()),
         )
 
     def __call__(self, x: ArrayLike, out: Array | None = None) -> Array:

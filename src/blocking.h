@@ -12,15 +12,16 @@ enum { FC_B_BLOCK_BYTES = 320 << 10, FC_A_BLOCK_BYTES = 192 << 10 };
 /* A block of C that cannot be stored where it belongs until it is finished (strided outputs). */
 enum { FC_C_BLOCK_BYTES = 2 << 20 };
 
-/* Winograd: the products of a block of tiles with one panel of filters (half of an L2; a block of transformed filters is
- * most of the other half); the transformed image, read from L3 once for each panel of filters; packed filters ready to
- * be transformed (L1); channels that one task transforms of a shared image. The products are added to memory more often than
- * elsewhere, for their terms are larger than the result: a quarter of the error. */
-enum { FC_WINOGRAD_PRODUCT_BYTES = 512 << 10, FC_WINOGRAD_IMAGE_BYTES = 8 << 20, FC_WINOGRAD_PACK_BYTES = 16 << 10 };
-enum { FC_WINOGRAD_DEPTH_BLOCK = 64, FC_WINOGRAD_CHUNK = 16, FC_WINOGRAD_SMALL_SCRATCH = 2 << 20 };
+/* Winograd: tiles in a block, whose products with one panel of filters are half of an L2; channels between two visits of
+ * the products, whose transformed filters are the other half (it also bounds the rounding chains, more than elsewhere, for
+ * their terms are larger than the result); packed filters ready to be transformed, in L1. */
+enum { FC_WINOGRAD_TILES = 112, FC_WINOGRAD_DEPTH_BLOCK = 128, FC_WINOGRAD_PACK_BYTES = 16 << 10 };
 
-/* Transformed filters that are written once and read by every block of tiles, rather than transformed again by each. */
-enum { FC_WINOGRAD_FILTER_BYTES = 16 << 20 };
+/* Winograd's transformed images, read from L3 once for each panel of filters, and transformed filters that are written
+ * once and read by every block of tiles rather than transformed again by each; the rest of a thread's scratch; channels
+ * that one task transforms of an image that threads share. */
+enum { FC_WINOGRAD_IMAGE_BYTES = 8 << 20, FC_WINOGRAD_FILTER_BYTES = 16 << 20, FC_WINOGRAD_SMALL_SCRATCH = 2 << 20 };
+enum { FC_WINOGRAD_CHUNK = 16 };
 
 /* Padded image block of the direct kernels, read by every panel of weights: a part of L2. */
 enum { FC_IMAGE_BLOCK_BYTES = 256 << 10 };

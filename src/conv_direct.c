@@ -199,17 +199,21 @@ static void plan_grid(direct_job *job, int threads)
                        c->element;
 }
 
+/* Channel by channel, whatever the layout: a depth block then needs some channels of the image, not all. */
+static fc_correlation by_channel(const fc_correlation *given)
+{
+    fc_correlation c = *given;
+    c.order = FC_BY_CHANNEL;
+    return c;
+}
+
 static void correlate(const fc_correlation *given, int threads, fc_workspace *workspace)
 {
-    /* Channel by channel, whatever the layout: a depth block then needs some channels of the image, not all. */
-    fc_correlation by_channel = *given;
-    by_channel.order = FC_BY_CHANNEL;
-    const fc_correlation *c = &by_channel;
+    const fc_correlation copy = by_channel(given), *c = &copy;
     direct_job job = {.c = c, .gemm = fc_correlation_gemm(c, FC_LANES_PIXELS), .in_place = reads_in_place(c)};
-    const int packed_fits = c->packed && c->layout == FC_NCHW;
     job.group_bytes = fc_packed_group_bytes(c, FC_LANES_PIXELS);
-    char *fresh = packed_fits ? NULL : fc_take(workspace, (size_t)c->groups * job.group_bytes);
-    job.packed = packed_fits ? c->packed : fresh;
+    char *fresh = c->packed ? NULL : fc_take(workspace, (size_t)c->groups * job.group_bytes);
+    job.packed = c->packed ? c->packed : fresh;
     plan_grid(&job, threads);
     const ptrdiff_t tasks = c->n * c->groups * job.row_blocks * job.column_blocks * job.a_blocks;
     threads = (int)fc_min(threads, tasks);
@@ -222,6 +226,24 @@ static void correlate(const fc_correlation *given, int threads, fc_workspace *wo
         fc_pack_all_weights(c, FC_LANES_PIXELS, threads, fresh);
     fill_offsets(&job);
     fc_parallel_for(threads, tasks, direct_task, &job);
+}
+
+static size_t packed_bytes(const fc_correlation *c)
+{
+    return (size_t)c->groups * fc_packed_group_bytes(c, FC_LANES_PIXELS);
+}
+
+static void pack_by_channel(const fc_correlation *given, int threads, char *packed)
+{
+    const fc_correlation c = by_channel(given);
+    fc_pack_all_weights(&c, FC_LANES_PIXELS, threads, packed);
+}
+
+/* NCHW shares im2col's. */
+static const fc_packing *packing(const fc_correlation *c)
+{
+    static const fc_packing channels_first = {packed_bytes, pack_by_channel};
+    return c->order == FC_BY_CHANNEL ? fc_panel_packing(FC_LANES_PIXELS) : &channels_first;
 }
 
 static const char *refuses(const fc_correlation *c, fc_operation operation)
@@ -267,4 +289,5 @@ const fc_conv_algorithm fc_algorithm_direct = {
     .cycles = cycles,
     .correlate = correlate,
     .correlate_weights = fc_direct_correlate_weights,
+    .packing = packing,
 };

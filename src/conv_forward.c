@@ -1,7 +1,7 @@
 /* The forward pass. */
 #include "correlation.h"
 
-fc_status fc_conv_forward(const fc_conv *conv, const char *algo, fc_view x, const void *w, const fc_packed *packed,
+fc_status fc_conv_forward(const fc_conv *conv, const char *algo, fc_view x, const void *w, fc_packed *packed,
                           const void *bias, int relu, void *y, int threads)
 {
     const fc_operands operands = {

@@ -143,8 +143,6 @@ static fc_lanes choose_lanes(const fc_correlation *c)
 {
     if (c->layout == FC_NHWC)
         return FC_LANES_CHANNELS;
-    if (c->packed)
-        return fc_lanes_of_packed(c);
     const fc_gemm pixels = fc_correlation_gemm(c, FC_LANES_PIXELS),
                   channels = fc_correlation_gemm(c, FC_LANES_CHANNELS);
     return fc_gemm_cycles(&channels) < 0.9 * fc_gemm_cycles(&pixels) ? FC_LANES_CHANNELS : FC_LANES_PIXELS;
@@ -210,7 +208,12 @@ static void correlate(const fc_correlation *c, int threads, fc_workspace *worksp
 
 void fc_im2col_in_task(const fc_correlation *c, fc_workspace *workspace)
 {
-    multiply(c, fc_lanes_of_packed(c), 1, 1, workspace);
+    multiply(c, c->layout == FC_NCHW ? FC_LANES_PIXELS : FC_LANES_CHANNELS, 1, 1, workspace);
+}
+
+static const fc_packing *packing(const fc_correlation *c)
+{
+    return fc_serves_few_pixels(c) ? NULL : fc_panel_packing(choose_lanes(c));
 }
 
 static const char *refuses(const fc_correlation *c, fc_operation operation)
@@ -242,4 +245,5 @@ const fc_conv_algorithm fc_algorithm_im2col = {
     .cycles = cycles,
     .correlate = correlate,
     .correlate_weights = fc_im2col_correlate_weights,
+    .packing = packing,
 };

@@ -44,7 +44,8 @@ fc_status fc_run_operation(const fc_conv *conv, fc_operation operation, const ch
     if (!tap)
         return FC_NO_MEMORY;
     double seconds;
-    const fc_conv_algorithm *algorithm = fc_select(conv, operation, algo, tap, &seconds);
+    const int held = operands->packed != NULL;
+    const fc_conv_algorithm *algorithm = fc_select(conv, operation, algo, held, tap, &seconds);
     if (!algorithm)
         status = FC_CANNOT_SERVE;
     const ptrdiff_t count = fc_correlation_count(conv, operation);
@@ -53,9 +54,12 @@ fc_status fc_run_operation(const fc_conv *conv, fc_operation operation, const ch
         fc_correlation_of(conv, operation, i, operands->x, operands->w, operands->y, tap, &c);
         c.bias = operands->bias;
         c.relu = operands->relu;
-        c.packed = fc_panels_for(operands->packed, &c);
-        status = run_correlation(&c, operation, algorithm,
-                                 fc_useful_threads(threads, FC_MAX_THREADS, seconds / (double)count));
+        c.held = held;
+        if (held)
+            status = fc_hold_weights(operands->packed, algorithm->packing(&c), &c, threads);
+        if (status == FC_OK)
+            status = run_correlation(&c, operation, algorithm,
+                                     fc_useful_threads(threads, FC_MAX_THREADS, seconds / (double)count));
     }
     free(tap);
     return status;

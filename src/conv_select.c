@@ -16,7 +16,7 @@ static const double seconds_per_cycle = 1.0 / 3.5e9;
 
 /* What one algorithm says of all correlations of an operation. */
 static void assess(const fc_conv *conv, fc_operation operation, const fc_conv_algorithm *algorithm, int threads,
-                   int want_workspace, fc_tap *tap, fc_algorithm_record *record)
+                   int held, int want_workspace, fc_tap *tap, fc_algorithm_record *record)
 {
     *record = (fc_algorithm_record){
         .name = algorithm->name, .variant = algorithm->variant, .reason = algorithm->rank, .eligible = 1};
@@ -33,6 +33,7 @@ static void assess(const fc_conv *conv, fc_operation operation, const fc_conv_al
         fc_correlation_of(conv, operation, i, x, NULL, y, tap, &c);
         if (c.taps == 0)
             continue;
+        c.held = held;
         const char *refusal = algorithm->refuses(&c, operation);
         if (refusal) {
             record->eligible = 0;
@@ -86,7 +87,7 @@ fc_status fc_conv_algorithms(const fc_conv *conv, fc_operation operation, const 
     if (!tap)
         return FC_NO_MEMORY;
     for (int i = 0; i < FC_ALGORITHM_COUNT; i++) {
-        assess(conv, operation, algorithms[i], threads, 1, tap, &records[i]);
+        assess(conv, operation, algorithms[i], threads, 0, 1, tap, &records[i]);
         records[i].eligible += records[i].eligible && may_choose(conv, algorithms[i], algo);
     }
     free(tap);
@@ -103,7 +104,7 @@ const char *fc_conv_refusal(const fc_conv *conv, fc_operation operation, const c
     for (int i = 0; i < FC_ALGORITHM_COUNT; i++)
         if (may_choose(conv, algorithms[i], algo)) {
             fc_algorithm_record record;
-            assess(conv, operation, algorithms[i], 1, 0, tap, &record);
+            assess(conv, operation, algorithms[i], 1, 0, 0, tap, &record);
             if (record.reason != fc_other_variant)
                 refusal = record.reason;
             if (record.eligible) {
@@ -115,15 +116,15 @@ const char *fc_conv_refusal(const fc_conv *conv, fc_operation operation, const c
     return refusal;
 }
 
-const fc_conv_algorithm *fc_select(const fc_conv *conv, fc_operation operation, const char *algo, fc_tap *tap,
-                                   double *seconds)
+const fc_conv_algorithm *fc_select(const fc_conv *conv, fc_operation operation, const char *algo, int held,
+                                   fc_tap *tap, double *seconds)
 {
     const fc_conv_algorithm *best = NULL;
     for (int i = 0; i < FC_ALGORITHM_COUNT; i++) {
         fc_algorithm_record record;
         if (!may_choose(conv, algorithms[i], algo))
             continue;
-        assess(conv, operation, algorithms[i], 1, 0, tap, &record);
+        assess(conv, operation, algorithms[i], 1, held, 0, tap, &record);
         if (record.eligible && (!best || record.cost < *seconds)) {
             best = algorithms[i];
             *seconds = record.cost;

@@ -324,6 +324,20 @@ static void correlate(const fc_correlation *c, int m, int r, int threads, fc_wor
         }
 }
 
+static size_t packed_bytes(const fc_correlation *c, int m, int r)
+{
+    fc_winograd_plan plan;
+    fc_winograd_plan_of(&plan, c, m, r);
+    return fc_winograd_filter_bytes(&plan);
+}
+
+static void pack(const fc_correlation *c, int m, int r, int threads, char *packed)
+{
+    fc_winograd_plan plan;
+    fc_winograd_plan_of(&plan, c, m, r);
+    fc_winograd_transform_all_filters(&plan, threads, packed);
+}
+
 /* One variant: tiles of m x m outputs, filters of r x r taps. */
 #define FC_WINOGRAD_VARIANT(m, r, title, rms)                                                         \
     static const char *refuses_##m##_##r(const fc_correlation *c, fc_operation operation)             \
@@ -339,6 +353,17 @@ static void correlate(const fc_correlation *c, int m, int r, int threads, fc_wor
     {                                                                                                 \
         correlate(c, m, r, threads, workspace);                                                       \
     }                                                                                                 \
+    static size_t packed_bytes_##m##_##r(const fc_correlation *c) { return packed_bytes(c, m, r); }   \
+    static void pack_##m##_##r(const fc_correlation *c, int threads, char *packed)                    \
+    {                                                                                                 \
+        pack(c, m, r, threads, packed);                                                               \
+    }                                                                                                 \
+    static const fc_packing *packing_##m##_##r(const fc_correlation *c)                               \
+    {                                                                                                 \
+        static const fc_packing packing = {packed_bytes_##m##_##r, pack_##m##_##r};                   \
+        (void)c;                                                                                      \
+        return &packing;                                                                              \
+    }                                                                                                 \
     const fc_conv_algorithm fc_algorithm_winograd_##m##_##r = {                                       \
         .name = "winograd",                                                                           \
         .variant = title,                                                                             \
@@ -348,6 +373,7 @@ static void correlate(const fc_correlation *c, int m, int r, int threads, fc_wor
         .refuses = refuses_##m##_##r,                                                                 \
         .cycles = cycles_##m##_##r,                                                                   \
         .correlate = correlate_##m##_##r,                                                             \
+        .packing = packing_##m##_##r,                                                                 \
     };
 FC_WINOGRAD_VARIANT(2, 3, "F(2x2,3x3)", 8)
 FC_WINOGRAD_VARIANT(4, 3, "F(4x4,3x3)", 24)

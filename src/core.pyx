@@ -65,15 +65,15 @@ cdef extern from "fastconv.h" nogil:
     fc_status fc_conv_algorithms(const fc_conv *conv, fc_operation operation, const char *algo, int threads,
                                  fc_algorithm_record *records)
     const char *fc_conv_refusal(const fc_conv *conv, fc_operation operation, const char *algo)
-    fc_status fc_conv_forward(const fc_conv *conv, const char *algo, fc_view x, const void *w, const fc_packed *packed,
+    fc_status fc_conv_forward(const fc_conv *conv, const char *algo, fc_view x, const void *w, fc_packed *packed,
                               const void *bias, int relu, void *y, int threads)
     fc_status fc_conv_backward_input(const fc_conv *conv, const char *algo, fc_view dy, const void *w,
                                      const void *bias, void *dx, int threads)
     fc_status fc_conv_backward_weight(const fc_conv *conv, const char *algo, fc_view dy, fc_view x, void *dw,
                                       int threads)
     fc_status fc_conv_backward_bias(const fc_conv *conv, fc_view dy, void *db, int threads)
-    fc_status fc_pack_weights(const fc_conv *conv, const void *w, int threads, fc_packed **packed)
-    void fc_free_packed(fc_packed *packed)
+    fc_packed *fc_packed_new()
+    void fc_packed_free(fc_packed *packed)
     fc_status fc_max_pool_forward(const fc_pool *pool, fc_view x, void *y, int64_t *index, int threads)
     fc_status fc_max_pool_backward(const fc_pool *pool, fc_view dy, fc_view x, const int64_t *index, void *dx,
                                    int threads)
@@ -128,15 +128,17 @@ cdef inline void *data_of(cnp.ndarray a):
 
 
 cdef class PackedWeights:
-    """Weights in the panel layout of the micro-kernel, for one problem family and one ISA."""
+    """One convolution's weights, packed for each algorithm when a call first takes it."""
 
     cdef fc_packed *packed
 
     def __cinit__(self):
-        self.packed = NULL
+        self.packed = fc_packed_new()
+        if self.packed == NULL:
+            raise MemoryError("no memory for packed weights")
 
     def __dealloc__(self):
-        fc_free_packed(self.packed)
+        fc_packed_free(self.packed)
 
 
 cdef class ConvProblem:
@@ -209,16 +211,6 @@ cdef class ConvProblem:
             status = fc_conv_backward_bias(&self.conv, view, out, threads)
         if status != FC_OK:
             self.fail(status, "backward_weight", b"auto")
-
-    def pack(self, cnp.ndarray w, int threads):
-        cdef PackedWeights packed = PackedWeights()
-        cdef void *weights = data_of(w)
-        cdef fc_status status
-        with nogil:
-            status = fc_pack_weights(&self.conv, weights, threads, &packed.packed)
-        if status != FC_OK:
-            self.fail(status, "forward", b"auto")
-        return packed
 
     def algorithms(self, str operation, str algo, int threads):
         cdef bytes name = algo.encode()

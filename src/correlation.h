@@ -42,7 +42,8 @@ typedef struct {
     ptrdiff_t y_n, y_c, y_h, y_w;
     const char *bias;             /* one value an output channel, or NULL */
     int relu;
-    const char *packed;           /* all weights in panels (pack_weights.h), or NULL */
+    int held;                     /* weights are packed before the call, which does not pay for it */
+    const char *packed;           /* the held ones, as the algorithm's packing has them; or NULL */
 } fc_correlation;
 
 static inline char *fc_at(const fc_correlation *c, const void *base, ptrdiff_t elements)
@@ -68,6 +69,12 @@ void fc_correlation_of(const fc_conv *conv, fc_operation operation, ptrdiff_t i,
                        fc_tap *tap, fc_correlation *out);
 fc_view fc_dense_view(const void *data, fc_layout layout, ptrdiff_t c, ptrdiff_t h, ptrdiff_t w);
 
+/* How an algorithm packs weights that are held for later calls. */
+typedef struct {
+    size_t (*bytes)(const fc_correlation *c);
+    void (*pack)(const fc_correlation *c, int threads, char *packed);
+} fc_packing;
+
 /* One algorithm: what it refuses, what it needs, what it costs, and its two kernels' drivers. conv_select.c orders
  * them. Workspace is laid out by `run` itself: with a NULL base it only measures. */
 typedef struct {
@@ -78,6 +85,7 @@ typedef struct {
     double (*cycles)(const fc_correlation *c, fc_operation operation);        /* of one thread */
     void (*correlate)(const fc_correlation *c, int threads, fc_workspace *workspace);
     void (*correlate_weights)(const fc_correlation *c, int threads, fc_workspace *workspace);
+    const fc_packing *(*packing)(const fc_correlation *c);
 } fc_conv_algorithm;
 
 extern const fc_conv_algorithm fc_algorithm_direct, fc_algorithm_im2col;
@@ -86,17 +94,17 @@ extern const fc_conv_algorithm fc_algorithm_winograd_2_3, fc_algorithm_winograd_
 /* What a variant says of a problem that is another variant's of the same name. */
 extern const char fc_other_variant[];
 
-/* conv_select.c: the named algorithm, or the cheapest for "auto"; NULL when the named one refuses or is unknown.
- * `seconds` is the estimate on one thread. */
-const fc_conv_algorithm *fc_select(const fc_conv *conv, fc_operation operation, const char *algo, fc_tap *tap,
-                                   double *seconds);
+/* conv_select.c: the named algorithm, or the cheapest for "auto", of weights that are held or not; NULL when the named one
+ * refuses or is unknown. `seconds` is the estimate on one thread. */
+const fc_conv_algorithm *fc_select(const fc_conv *conv, fc_operation operation, const char *algo, int held,
+                                   fc_tap *tap, double *seconds);
 
 /* conv_run.c: the whole operation; `bias` and `relu` belong to what is written. */
 typedef struct {
     fc_view x, y;
     const void *w, *bias;
     int relu;
-    const fc_packed *packed;
+    fc_packed *packed;
 } fc_operands;
 fc_status fc_run_operation(const fc_conv *conv, fc_operation operation, const char *algo, const fc_operands *operands,
                            int threads);

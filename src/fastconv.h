@@ -62,7 +62,7 @@ typedef struct {
     ptrdiff_t stride[4];
 } fc_view;
 
-/* Weights packed into the panels of a micro-kernel; opaque to callers. */
+/* One convolution's weights as its algorithms want them packed, each when first called for; opaque to callers. */
 typedef struct fc_packed fc_packed;
 
 /* What one algorithm says of one problem. */
@@ -92,9 +92,8 @@ fc_status fc_conv_algorithms(const fc_conv *conv, fc_operation operation, const 
 /* Why `algo` cannot serve the problem, for a message; NULL when it can. */
 const char *fc_conv_refusal(const fc_conv *conv, fc_operation operation, const char *algo);
 
-/* bias: k values or NULL; packed: from fc_pack_weights for the same filters, or NULL. One that does not suit the
- * algorithm, or was packed for another ISA, is passed over. */
-fc_status fc_conv_forward(const fc_conv *conv, const char *algo, fc_view x, const void *w, const fc_packed *packed,
+/* bias: k values or NULL; packed: from fc_packed_new, always with the same filters, or NULL to pack within the call. */
+fc_status fc_conv_forward(const fc_conv *conv, const char *algo, fc_view x, const void *w, fc_packed *packed,
                           const void *bias, int relu, void *y, int threads);
 /* bias: c values added to dx (the transposed convolution's), or NULL. */
 fc_status fc_conv_backward_input(const fc_conv *conv, const char *algo, fc_view dy, const void *w, const void *bias,
@@ -102,8 +101,9 @@ fc_status fc_conv_backward_input(const fc_conv *conv, const char *algo, fc_view 
 fc_status fc_conv_backward_weight(const fc_conv *conv, const char *algo, fc_view dy, fc_view x, void *dw, int threads);
 fc_status fc_conv_backward_bias(const fc_conv *conv, fc_view dy, void *db, int threads);
 
-fc_status fc_pack_weights(const fc_conv *conv, const void *w, int threads, fc_packed **packed);
-void fc_free_packed(fc_packed *packed);
+/* Empty; NULL without memory. Calls from several threads may share it. */
+fc_packed *fc_packed_new(void);
+void fc_packed_free(fc_packed *packed);
 
 /* index: y's shape in C order, offsets within each H x W plane; NULL when not wanted. */
 fc_status fc_max_pool_forward(const fc_pool *pool, fc_view x, void *y, int64_t *index, int threads);

@@ -128,3 +128,30 @@ void fc_pack_all_weights(const fc_correlation *c, fc_lanes lanes, int threads, c
     const double seconds = 1e-9 * (double)job.group_bytes / (double)c->element * (double)c->groups;
     fc_parallel_for(fc_useful_threads(threads, tasks, seconds), tasks, pack_task, &job);
 }
+
+static size_t bytes_for_pixel_lanes(const fc_correlation *c)
+{
+    return (size_t)c->groups * fc_packed_group_bytes(c, FC_LANES_PIXELS);
+}
+
+static size_t bytes_for_channel_lanes(const fc_correlation *c)
+{
+    return (size_t)c->groups * fc_packed_group_bytes(c, FC_LANES_CHANNELS);
+}
+
+static void pack_for_pixel_lanes(const fc_correlation *c, int threads, char *packed)
+{
+    fc_pack_all_weights(c, FC_LANES_PIXELS, threads, packed);
+}
+
+static void pack_for_channel_lanes(const fc_correlation *c, int threads, char *packed)
+{
+    fc_pack_all_weights(c, FC_LANES_CHANNELS, threads, packed);
+}
+
+const fc_packing *fc_panel_packing(fc_lanes lanes)
+{
+    static const fc_packing pixels = {bytes_for_pixel_lanes, pack_for_pixel_lanes};
+    static const fc_packing channels = {bytes_for_channel_lanes, pack_for_channel_lanes};
+    return lanes == FC_LANES_PIXELS ? &pixels : &channels;
+}

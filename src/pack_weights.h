@@ -20,15 +20,11 @@ int fc_steps_are_contiguous(const fc_correlation *c);
 /* The weights of one group as the packed operand of a product: A with lanes along pixels, else B. */
 void fc_pack_weight_panel(const fc_correlation *c, fc_lanes lanes, ptrdiff_t group, ptrdiff_t first, ptrdiff_t count,
                           ptrdiff_t k, ptrdiff_t depth, char *panel);
-/* The lanes that weights kept for later calls are packed for. */
-static inline fc_lanes fc_lanes_of_packed(const fc_correlation *c)
-{
-    return c->layout == FC_NCHW ? FC_LANES_PIXELS : FC_LANES_CHANNELS;
-}
-
 /* What sizes the product of one image's group: panels, depth blocks. */
 fc_gemm fc_correlation_gemm(const fc_correlation *c, fc_lanes lanes);
 size_t fc_packed_group_bytes(const fc_correlation *c, fc_lanes lanes);
+/* How weights are held for later calls: as operand A (lanes along pixels) or B. */
+const fc_packing *fc_panel_packing(fc_lanes lanes);
 void fc_pack_all_weights(const fc_correlation *c, fc_lanes lanes, int threads, char *packed);
 
 #endif

@@ -1,47 +1,77 @@
 /* Weights packed once and kept, for callers that convolve with the same filters again. */
 #include "packed.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
-#include "pack_weights.h"
+/* One packing of the weights for one ISA. */
+typedef struct panels {
+    struct panels *next;
+    const fc_packing *packing;
+    const fc_kernels *kernels;
+    char *data;
+} panels;
 
-fc_status fc_pack_weights(const fc_conv *conv, const void *w, int threads, fc_packed **packed)
+/* A list that only grows: threads that call at once read it without a lock. */
+struct fc_packed {
+    _Atomic(panels *) first;
+};
+
+fc_packed *fc_packed_new(void) { return calloc(1, sizeof(fc_packed)); }
+
+static void free_panels(panels *p)
 {
-    fc_correlation c;
-    fc_tap *tap = malloc((size_t)(conv->kh * conv->kw) * sizeof *tap);
-    *packed = malloc(sizeof **packed);
-    if (!tap || !*packed) {
-        free(tap);
-        free(*packed);
-        *packed = NULL;
-        return FC_NO_MEMORY;
-    }
-    const fc_view none = {NULL, {0}};
-    fc_correlation_of(conv, FC_FORWARD, 0, none, w, none, tap, &c);
-    const fc_lanes lanes = fc_lanes_of_packed(&c);
-    const size_t bytes = (size_t)c.groups * fc_packed_group_bytes(&c, lanes);
-    **packed = (fc_packed){c.kernels, lanes, c.groups, c.m, c.q, c.taps, NULL};
-    (*packed)->panels = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    if ((*packed)->panels)
-        fc_pack_all_weights(&c, lanes, threads, (*packed)->panels);
-    free(tap);
-    if ((*packed)->panels)
-        return FC_OK;
-    fc_free_packed(*packed);
-    *packed = NULL;
-    return FC_NO_MEMORY;
+    if (p)
+        free(p->data);
+    free(p);
 }
 
-void fc_free_packed(fc_packed *packed)
+void fc_packed_free(fc_packed *packed)
 {
-    if (packed)
-        free(packed->panels);
+    if (!packed)
+        return;
+    for (panels *p = atomic_load(&packed->first), *next; p; p = next) {
+        next = p->next;
+        free_panels(p);
+    }
     free(packed);
 }
 
-const char *fc_panels_for(const fc_packed *packed, const fc_correlation *c)
+static panels *pack(const fc_packing *packing, const fc_correlation *c, int threads)
 {
-    const int fits = packed && packed->kernels == c->kernels && packed->lanes == fc_lanes_of_packed(c) &&
-                     packed->groups == c->groups && packed->m == c->m && packed->q == c->q && packed->taps == c->taps;
-    return fits ? packed->panels : NULL;
+    const size_t bytes = packing->bytes(c);
+    panels *p = malloc(sizeof *p);
+    if (p)
+        *p = (panels){NULL, packing, c->kernels, aligned_alloc(64, (bytes + 63) / 64 * 64)};
+    if (!p || !p->data) {
+        free_panels(p);
+        return NULL;
+    }
+    packing->pack(c, threads, p->data);
+    return p;
+}
+
+fc_status fc_hold_weights(fc_packed *packed, const fc_packing *packing, fc_correlation *c, int threads)
+{
+    if (!packing)
+        return FC_OK;
+    panels *fresh = NULL, *first = atomic_load(&packed->first);
+    for (;;) {
+        for (const panels *p = first; p; p = p->next)
+            if (p->packing == packing && p->kernels == c->kernels) {
+                /* Another thread may have packed the same meanwhile. */
+                free_panels(fresh);
+                c->packed = p->data;
+                return FC_OK;
+            }
+        if (!fresh)
+            fresh = pack(packing, c, threads);
+        if (!fresh)
+            return FC_NO_MEMORY;
+        fresh->next = first;
+        if (atomic_compare_exchange_strong(&packed->first, &first, fresh)) {
+            c->packed = fresh->data;
+            return FC_OK;
+        }
+    }
 }

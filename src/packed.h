@@ -1,17 +1,11 @@
-/* What fc_packed is: a block of panels and what they were made for. */
+/* Weights that outlive a call. */
 #ifndef FC_PACKED_H
 #define FC_PACKED_H
 
 #include "correlation.h"
 
-struct fc_packed {
-    const fc_kernels *kernels;
-    fc_lanes lanes;
-    ptrdiff_t groups, m, q, taps;
-    char *panels;
-};
-
-/* The panels, if they fit the correlation; else NULL. */
-const char *fc_panels_for(const fc_packed *packed, const fc_correlation *c);
+/* Sets c->packed to the weights of c in this packing, which is done now if it was not before; an algorithm that reads
+ * weights where they are has none. */
+fc_status fc_hold_weights(fc_packed *packed, const fc_packing *packing, fc_correlation *c, int threads);
 
 #endif

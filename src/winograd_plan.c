@@ -22,14 +22,13 @@ static int tap_places(const fc_correlation *c, int r, int at[FC_WINOGRAD_TAPS], 
     return seen == (1 << r * r) - 1;
 }
 
-/* Blocks of rows of tiles whose products with one panel of filters fit into L2. What is computed again follows from
- * them: they depend on the problem alone. Their number is one that threads can share evenly. */
+/* Blocks of rows of tiles. What is computed again follows from them: they depend on the problem alone. Their number is
+ * one that threads can share evenly. */
 static ptrdiff_t choose_blocks(const fc_winograd_plan *plan)
 {
     const fc_correlation *tiles = &plan->tiles;
     const ptrdiff_t bytes_of_tile = plan->points * (ptrdiff_t)tiles->element;
-    const ptrdiff_t wanted = fc_min(FC_WINOGRAD_PRODUCT_BYTES / (bytes_of_tile * tiles->kernels->tile_columns),
-                                    FC_WINOGRAD_IMAGE_BYTES / bytes_of_tile / tiles->q);
+    const ptrdiff_t wanted = fc_min(FC_WINOGRAD_TILES, FC_WINOGRAD_IMAGE_BYTES / bytes_of_tile / tiles->q);
     const ptrdiff_t blocks = fc_ceil_div(plan->rows, fc_max(1, wanted / tiles->ow));
     const ptrdiff_t even = blocks == 1 ? 1 : blocks < 8 ? 2 : blocks < 32 ? 4 : 8;
     return fc_min(plan->rows, fc_ceil_div(blocks, even) * even);
@@ -84,8 +83,9 @@ int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *given, int
     for (int i = 0; i < plan->points; i++)
         plan->offset[i] = fc_tap_offset(&plan->image, tiles, i);
     plan_steps(plan);
-    return (double)plan->points * (double)(plan->image_step + plan->product_step) * (double)c->element <
-           FC_SCRATCH_LIMIT - FC_WINOGRAD_SMALL_SCRATCH;
+    const ptrdiff_t scratch = plan->points * (plan->image_step + plan->product_step) + plan->filters.panel_step +
+                              plan->image.plane + c->kernels->lanes * m * c->ow;
+    return scratch <= (FC_SCRATCH_LIMIT - FC_WINOGRAD_SMALL_SCRATCH) / (ptrdiff_t)c->element;
 }
 
 const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation, int m, int r)
@@ -116,7 +116,7 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     const double step = fc_tile_step_cycles((double)fc_max(1, tiles_of_block) / tile_panels);
     const double copied = (double)c->n * (double)(c->h * c->w) * (c->x_w == 1 ? 16 / lanes : 1.5);
     const double image = q * (copied + row_vectors * points * 8);
-    const double filters = c->packed ? 0 : blocks * (double)c->m * q * (double)(r * r + plan.points) * 6 / lanes;
+    const double filters = c->held ? 0 : blocks * (double)c->m * q * (double)(r * r + plan.points) * 6 / lanes;
     const double products = points * blocks * tile_panels * panels * step * q;
     const double output = (double)c->m * (double)(plan.rows * plan.tiles.ow) / lanes * points * 10;
     return (double)c->groups * (image + filters + products + output);
