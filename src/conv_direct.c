@@ -19,7 +19,7 @@ typedef struct {
     ptrdiff_t rows, columns;  /* output rows, and pixels of a row, in a block */
     ptrdiff_t row_blocks, column_blocks, a_blocks;
     fc_image_block block;
-    const char *packed;
+    const char *packed;       /* or NULL: weights are read where they lie */
     ptrdiff_t *offset;        /* of every step of the reduction, within its depth block */
     size_t group_bytes, image_bytes, c_bytes, scratch_bytes;
     char *scratch;
@@ -85,14 +85,13 @@ static void fill_offsets(const direct_job *job)
 
 /* One row of pixels [0, columns), all panels [a0, a1) of weights; b is the row's first pixel at tap 0. The last
  * vector of an image read in place would end behind it: its pixels are packed. */
-static void multiply_row(const direct_job *job, fc_tile *tile, const char *packed, ptrdiff_t k, ptrdiff_t a0,
+static void multiply_row(const direct_job *job, fc_tile *tile, const char *weights, ptrdiff_t k, ptrdiff_t a0,
                          ptrdiff_t a1, const char *b, ptrdiff_t columns, char *y, char *tail_panel, const char *bias)
 {
     const fc_correlation *c = job->c;
     const ptrdiff_t *offset = job->offset + k;
     const ptrdiff_t width = c->kernels->tile_columns;
     const ptrdiff_t row0 = fc_a_panel_row(&job->gemm, a0);
-    const char *a_block = fc_at(c, packed, k * c->m);
     for (ptrdiff_t p = 0; p < columns; p += width) {
         tile->columns = (int)fc_min(width, columns - p);
         tile->b = fc_at(c, b, p);
@@ -107,7 +106,7 @@ static void multiply_row(const direct_job *job, fc_tile *tile, const char *packe
         for (ptrdiff_t ir = a0; ir < a1; ir++) {
             const ptrdiff_t row = fc_a_panel_row(&job->gemm, ir);
             tile->rows = (int)(fc_a_panel_row(&job->gemm, ir + 1) - row);
-            tile->a = fc_at(c, a_block, row * tile->depth);
+            tile->a = fc_at(c, weights, tile->a_row ? row * tile->a_row + k : k * c->m + row * tile->depth);
             tile->c = fc_at(c, y, (row - row0) * tile->ldc + p);
             tile->row_bias = bias ? fc_at(c, bias, row) : NULL;
             c->kernels->gemm_tile(tile);
@@ -140,7 +139,8 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
     const char *x = fc_at(c, c->x, n * c->x_n + group * c->q * c->x_c);
     char *y = fc_at(c, c->y, n * c->y_n + (group * c->m + m0) * c->y_c + row * c->y_h + column);
     const char *bias = c->bias ? fc_at(c, c->bias, group * c->m) : NULL;
-    const char *packed = job->packed + (size_t)group * job->group_bytes;
+    const char *weights = job->packed ? job->packed + (size_t)group * job->group_bytes
+                                      : fc_at(c, c->weights, group * c->w_group);
     const int in_place = stores_in_place(c);
 
     const ptrdiff_t depth = fc_depth(c), blocks = fc_depth_blocks(depth);
@@ -149,6 +149,7 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
         ptrdiff_t q, channels;
         fc_tile tile = {
             .depth = fc_part(depth, blocks, i + 1) - k,
+            .a_row = job->packed ? 0 : c->w_m,
             .ldc = in_place ? c->y_c : rows * c->ow,
             .accumulate = i > 0,
             .relu = c->relu && i == blocks - 1,
@@ -162,7 +163,7 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
         for (ptrdiff_t j = 0; j < rows; j++) {
             char *to = in_place ? fc_at(c, y, j * c->y_h) : fc_at(c, c_block, j * c->ow);
             const char *from = job->in_place ? b : fc_at(c, b, j * fc_block_row_step(&job->block, c));
-            multiply_row(job, &tile, packed, k, a0, a1, from, columns, to, image, i == blocks - 1 ? bias : NULL);
+            multiply_row(job, &tile, weights, k, a0, a1, from, columns, to, image, i == blocks - 1 ? bias : NULL);
         }
     }
     if (!in_place)
@@ -199,6 +200,14 @@ static void plan_grid(direct_job *job, int threads)
                        c->element;
 }
 
+/* Packing pays for itself where each panel of weights meets many panels of pixels. */
+static int reads_weights_in_place(const fc_correlation *c)
+{
+    const ptrdiff_t width = c->kernels->tile_columns;
+    const ptrdiff_t panels = reads_in_place(c) ? fc_ceil_div(c->oh * c->ow, width) : c->oh * fc_ceil_div(c->ow, width);
+    return fc_steps_are_contiguous(c) && c->n * panels <= FC_PACKING_PANELS;
+}
+
 /* Channel by channel, whatever the layout: a depth block then needs some channels of the image, not all. */
 static fc_correlation by_channel(const fc_correlation *given)
 {
@@ -212,9 +221,11 @@ static void correlate(const fc_correlation *given, int threads, fc_workspace *wo
     const fc_correlation copy = by_channel(given), *c = &copy;
     direct_job job = {.c = c, .gemm = fc_correlation_gemm(c, FC_LANES_PIXELS), .in_place = reads_in_place(c)};
     job.group_bytes = fc_packed_group_bytes(c, FC_LANES_PIXELS);
-    char *fresh = c->packed ? NULL : fc_take(workspace, (size_t)c->groups * job.group_bytes);
-    job.packed = c->packed ? c->packed : fresh;
     plan_grid(&job, threads);
+    char *fresh = NULL;
+    job.packed = c->packed;
+    if (!c->packed && !reads_weights_in_place(c))
+        job.packed = fresh = fc_take(workspace, (size_t)c->groups * job.group_bytes);
     const ptrdiff_t tasks = c->n * c->groups * job.row_blocks * job.column_blocks * job.a_blocks;
     threads = (int)fc_min(threads, tasks);
     job.offset = fc_take(workspace, (size_t)fc_depth(c) * sizeof *job.offset);
@@ -278,7 +289,9 @@ static double cycles(const fc_correlation *c, fc_operation operation)
     double products = tiles * vectors / 2 * fc_tile_step_cycles((double)c->m / tiles) * depth;
     /* A tile's prologue, call and epilogue weigh on short reductions. */
     products += tiles * vectors / 2 * (double)fc_depth_blocks(fc_depth(c)) * 30;
-    return (double)(c->n * c->groups) * (products + copied * element);
+    const fc_correlation channels = by_channel(c);
+    const double packing = reads_weights_in_place(&channels) ? 0 : fc_packing_cycles(c);
+    return packing + (double)(c->n * c->groups) * (products + copied * element);
 }
 
 const fc_conv_algorithm fc_algorithm_direct = {

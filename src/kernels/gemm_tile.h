@@ -10,7 +10,8 @@
  * VGG's 3x3 layers for A; for B +30 % where transformed filters are held and the tiles few). */
 #define FC_PREFETCH_BYTES 2048
 
-FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, const int vectors, const int in_place)
+FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, const int vectors, const int a_in_place,
+                                      const int b_in_place)
 {
     vec acc[FC_TILE_ROWS][FC_TILE_VECTORS];
     FC_UNROLL
@@ -23,25 +24,26 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
     const real *b = tile->b;
     const ptrdiff_t *offset = tile->b_offset;
     for (ptrdiff_t r = 0; r < tile->depth; r++) {
-        const real *b_row = in_place ? b + offset[r] : b;
+        const real *b_row = b_in_place ? b + offset[r] : b;
         vec b_vector[FC_TILE_VECTORS];
         FC_UNROLL
         for (int j = 0; j < vectors; j++)
             b_vector[j] = vload(b_row + j * LANES);
         FC_UNROLL
         for (int i = 0; i < rows; i++) {
-            vec a_element = vset1(a[i]);
+            vec a_element = vset1(a_in_place ? a[i * tile->a_row] : a[i]);
             FC_UNROLL
             for (int j = 0; j < vectors; j++)
                 acc[i][j] += a_element * b_vector[j];
         }
-        __builtin_prefetch(a + FC_PREFETCH_BYTES / sizeof(real));
-        if (!in_place)
+        if (!a_in_place)
+            __builtin_prefetch(a + FC_PREFETCH_BYTES / sizeof(real));
+        if (!b_in_place)
             FC_UNROLL
             for (int j = 0; j < vectors; j++)
                 __builtin_prefetch(b + j * LANES + FC_PREFETCH_BYTES / sizeof(real));
-        a += rows;
-        b += in_place ? 0 : tile->ldb;
+        a += a_in_place ? 1 : rows;
+        b += b_in_place ? 0 : tile->ldb;
     }
 
     const int tail = tile->columns - (vectors - 1) * LANES;
@@ -68,16 +70,24 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
     }
 }
 
-#define FC_GEMM_CASE(n)                                                       \
-    case n:                                                                   \
-        if (tile->columns > LANES && tile->b_offset)                          \
-            FC_NAME(gemm_tile_body)(tile, n, 2, 1);                           \
-        else if (tile->columns > LANES)                                       \
-            FC_NAME(gemm_tile_body)(tile, n, 2, 0);                           \
-        else if (tile->b_offset)                                              \
-            FC_NAME(gemm_tile_body)(tile, n, 1, 1);                           \
-        else                                                                  \
-            FC_NAME(gemm_tile_body)(tile, n, 1, 0);                           \
+FC_INLINE void FC_NAME(gemm_tile_of)(const fc_tile *tile, const int rows, const int vectors)
+{
+    if (tile->a_row && tile->b_offset)
+        FC_NAME(gemm_tile_body)(tile, rows, vectors, 1, 1);
+    else if (tile->a_row)
+        FC_NAME(gemm_tile_body)(tile, rows, vectors, 1, 0);
+    else if (tile->b_offset)
+        FC_NAME(gemm_tile_body)(tile, rows, vectors, 0, 1);
+    else
+        FC_NAME(gemm_tile_body)(tile, rows, vectors, 0, 0);
+}
+
+#define FC_GEMM_CASE(n)                       \
+    case n:                                   \
+        if (tile->columns > LANES)            \
+            FC_NAME(gemm_tile_of)(tile, n, 2); \
+        else                                  \
+            FC_NAME(gemm_tile_of)(tile, n, 1); \
         break;
 
 static void FC_NAME(gemm_tile)(const fc_tile *tile)

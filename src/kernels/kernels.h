@@ -11,13 +11,15 @@
 
 /* One register tile of C = A·B: `rows` x `columns`, a reduction of `depth` steps.
  *
- * A is a packed panel: `rows` elements a step. B is either a packed panel (row r at b + r*ldb) or, with `b_offset`,
+ * A is either a packed panel, `rows` elements a step, or with `a_row` a matrix read in place whose rows lie so far
+ * apart, their steps side by side. B is either a packed panel (row r at b + r*ldb) or, with `b_offset`,
  * an image read in place (row r at b + b_offset[r]); whole vectors of a row are read, garbage behind `columns`
  * is computed and dropped. */
 typedef struct {
     ptrdiff_t depth;
     int rows, columns;
     const void *a;
+    ptrdiff_t a_row;
     const void *b;
     ptrdiff_t ldb;
     const ptrdiff_t *b_offset;
