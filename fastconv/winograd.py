@@ -26,8 +26,8 @@ class allow_winograd:
     ----------
     level : {True, False, "fast"}
         True allows the variants within the documented error bound (RMS 1.5e-6 of the output's RMS), "fast" all of
-        them, False none. All variants of this version are within the bound. The default is True, or what the
-        environment variable ``FASTCONV_ALLOW_WINOGRAD`` says (``0``, ``1``, ``fast``).
+        them, to ``algo="winograd"`` too (F(6x6,3x3) and F(4x4,5x5), RMS 4e-6), False none. The default is True, or
+        what the environment variable ``FASTCONV_ALLOW_WINOGRAD`` says (``0``, ``1``, ``fast``).
 
     Raises
     ------
@@ -64,5 +64,9 @@ class allow_winograd:
 
 
 def core_algorithm(algo: str) -> str:
-    """Return the name the core knows: "auto" without transforms is "exact" there."""
-    return "exact" if algo == "auto" and _level is False else algo
+    """Return the name by which the core knows the choice that the level leaves."""
+    if _level is False:
+        return "exact" if algo == "auto" else algo
+    if _level == "fast":
+        return {"auto": "fast", "winograd": "winograd-fast"}.get(algo, algo)
+    return algo

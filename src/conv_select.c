@@ -6,8 +6,11 @@
 
 /* Ties go to the first. Adding an algorithm is adding a line. */
 static const fc_conv_algorithm *const algorithms[FC_ALGORITHM_COUNT] = {
-    &fc_algorithm_direct, &fc_algorithm_im2col, &fc_algorithm_winograd_2_3, &fc_algorithm_winograd_4_3,
-    &fc_algorithm_winograd_2_5};
+    &fc_algorithm_direct,       &fc_algorithm_im2col,       &fc_algorithm_winograd_2_3, &fc_algorithm_winograd_4_3,
+    &fc_algorithm_winograd_6_3, &fc_algorithm_winograd_2_5, &fc_algorithm_winograd_4_5};
+
+/* RMS error, in rounding units, beyond which an algorithm must be asked for: 1.5e-6 of the output's RMS in float32. */
+static const double error_limit = 25;
 
 const char fc_other_variant[] = "its filters are another variant's";
 
@@ -63,11 +66,16 @@ static void assess(const fc_conv *conv, fc_operation operation, const fc_conv_al
 /* Whether the choice by cost may fall on an algorithm. */
 static int may_choose(const fc_conv *conv, const fc_conv_algorithm *algorithm, const char *algo)
 {
+    const int bounded = algorithm->error <= error_limit;
     if (strcmp(algo, "auto") == 0)
+        return !algorithm->transforms || (conv->dtype == FC_F32 && bounded);
+    if (strcmp(algo, "fast") == 0)
         return !algorithm->transforms || conv->dtype == FC_F32;
     if (strcmp(algo, "exact") == 0)
         return !algorithm->transforms;
-    return strcmp(algo, algorithm->name) == 0 || strcmp(algo, algorithm->variant) == 0;
+    if (strcmp(algo, "winograd-fast") == 0)
+        return algorithm->transforms;
+    return (strcmp(algo, algorithm->name) == 0 && bounded) || strcmp(algo, algorithm->variant) == 0;
 }
 
 static int by_rank(const void *a, const void *b)

@@ -28,7 +28,7 @@ typedef struct {
 /* A block of a group: rows of tiles, and the pieces of the thread's scratch. */
 typedef struct {
     const winograd_job *job;
-    ptrdiff_t group, first_row, rows, tiles, tile_panels;
+    ptrdiff_t group, first_row, rows, tile_panels;
     char *image, *transformed, *filters, *product, *y, *again;
 } winograd_task;
 
@@ -113,18 +113,15 @@ static winograd_task begin_task(winograd_job *job, ptrdiff_t index, int thread)
     task.group = index / plan->blocks;
     task.first_row = fc_part(plan->rows, plan->blocks, block);
     task.rows = fc_part(plan->rows, plan->blocks, block + 1) - task.first_row;
-    task.tiles = task.rows * plan->tiles.ow;
-    task.tile_panels = fc_winograd_tile_panels(plan, task.tiles);
+    task.tile_panels = fc_winograd_tile_panels(plan, task.rows);
     if (job->shared_blocks)
         task.transformed = job->shared + (size_t)(index - job->first_task) * transformed_bytes(plan);
     return task;
 }
 
-/* Where a panel of tiles begins in the transformed image, at each point. */
-static ptrdiff_t panel_offset(const winograd_task *task, ptrdiff_t panel)
+static ptrdiff_t first_tile(const winograd_task *task, ptrdiff_t panel)
 {
-    const fc_winograd_plan *plan = &task->job->plan;
-    return fc_part(task->tiles, task->tile_panels, panel) * plan->c.q;
+    return fc_winograd_panel_tile(&task->job->plan, task->rows, task->tile_panels, panel);
 }
 
 /* A row of tiles of one channel, from tile `first` of the block on, into the panels that it meets. What a vector writes
@@ -136,14 +133,13 @@ static void transform_row(const winograd_task *task, fc_winograd_input *in, ptrd
     const fc_correlation *c = &plan->tiles;
     const char *row = in->image;
     for (ptrdiff_t tile = first, end = first + c->ow; tile < end; tile += in->tiles) {
-        ptrdiff_t next = fc_part(task->tiles, task->tile_panels, *panel + 1);
+        ptrdiff_t next = first_tile(task, *panel + 1);
         if (tile == next)
-            next = fc_part(task->tiles, task->tile_panels, ++*panel + 1);
-        const ptrdiff_t begin = fc_part(task->tiles, task->tile_panels, *panel);
+            next = first_tile(task, ++*panel + 1);
+        const ptrdiff_t begin = first_tile(task, *panel);
         in->tiles = fc_min(end, next) - tile;
         in->image = fc_at(c, row, tile - first);
-        in->transformed =
-            fc_at(c, task->transformed, panel_offset(task, *panel) + q * (next - begin) + tile - begin);
+        in->transformed = fc_at(c, task->transformed, begin * c->q + q * (next - begin) + tile - begin);
         c->kernels->winograd_input(in);
     }
 }
@@ -152,11 +148,13 @@ static void transform_image(const winograd_task *task, ptrdiff_t q0, ptrdiff_t q
 {
     const fc_winograd_plan *plan = &task->job->plan;
     const fc_correlation *c = &plan->tiles;
+    const ptrdiff_t panels = task->tile_panels;
+    const ptrdiff_t shortest = panels <= task->rows ? task->rows / panels * c->ow : c->ow / (panels / task->rows);
     fc_winograd_input in = {.size = plan->size, .offset = plan->offset, .point_step = plan->image_step};
     for (ptrdiff_t q = q0; q < q1; q++) {
         image_part part = {0};
         ptrdiff_t panel = 0;
-        in.exact = (q1 - 1 - q) * (task->tiles / task->tile_panels) < c->kernels->lanes;
+        in.exact = (q1 - 1 - q) * shortest < c->kernels->lanes;
         while (next_part(task, &part)) {
             const char *x = fc_at(c, c->x, part.n * c->x_n + (task->group * c->q + q) * c->x_c);
             fc_fill_image_block(&plan->image, c, x, 1, part.row, part.rows, task->image);
@@ -185,9 +183,9 @@ static void multiply_points(const winograd_task *task, ptrdiff_t panel, ptrdiff_
     for (int point = 0; point < plan->points; point++) {
         tile.b = fc_at(c, filters, point * plan->filters.point_step);
         for (ptrdiff_t ir = 0; ir < task->tile_panels; ir++) {
-            const ptrdiff_t first = fc_part(task->tiles, task->tile_panels, ir);
-            tile.rows = (int)(fc_part(task->tiles, task->tile_panels, ir + 1) - first);
-            tile.a = fc_at(c, task->transformed, point * plan->image_step + panel_offset(task, ir) + q * tile.rows);
+            const ptrdiff_t first = first_tile(task, ir);
+            tile.rows = (int)(first_tile(task, ir + 1) - first);
+            tile.a = fc_at(c, task->transformed, point * plan->image_step + first * c->q + q * tile.rows);
             tile.c = fc_at(c, task->product, point * plan->product_step + first * width);
             c->kernels->gemm_tile(&tile);
         }
@@ -377,4 +375,6 @@ static void pack(const fc_correlation *c, int m, int r, int threads, char *packe
     };
 FC_WINOGRAD_VARIANT(2, 3, "F(2x2,3x3)", 8)
 FC_WINOGRAD_VARIANT(4, 3, "F(4x4,3x3)", 24)
+FC_WINOGRAD_VARIANT(6, 3, "F(6x6,3x3)", 64)
 FC_WINOGRAD_VARIANT(2, 5, "F(2x2,5x5)", 24)
+FC_WINOGRAD_VARIANT(4, 5, "F(4x4,5x5)", 72)

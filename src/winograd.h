@@ -5,7 +5,7 @@
 #include "gemm.h"
 #include "image_block.h"
 
-enum { FC_WINOGRAD_TAPS = 25, FC_WINOGRAD_POINTS = 36 };
+enum { FC_WINOGRAD_TAPS = 25, FC_WINOGRAD_POINTS = 64 };
 
 /* Transformed filters: for each group, panel of tile_columns filters and block of channels the points one after the
  * other, each a packed panel of the micro-kernel's B. */
@@ -34,10 +34,17 @@ int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *c, int m, 
 const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation, int m, int r);
 double fc_winograd_cycles(const fc_correlation *c, int m, int r);
 
-/* Panels of at most tile_rows tiles, of equal heights, that a block's tiles are split into. */
-static inline ptrdiff_t fc_winograd_tile_panels(const fc_winograd_plan *plan, ptrdiff_t tiles)
+/* The panels of at most tile_rows tiles that `rows` rows of tiles are split into: each is whole rows, or part of one. */
+ptrdiff_t fc_winograd_tile_panels(const fc_winograd_plan *plan, ptrdiff_t rows);
+/* The first tile of panel `panel` of `panels`. */
+static inline ptrdiff_t fc_winograd_panel_tile(const fc_winograd_plan *plan, ptrdiff_t rows, ptrdiff_t panels,
+                                               ptrdiff_t panel)
 {
-    return fc_ceil_div(tiles, plan->c.kernels->tile_rows);
+    const ptrdiff_t ow = plan->tiles.ow;
+    if (panels <= rows)
+        return fc_part(rows, panels, panel) * ow;
+    const ptrdiff_t of_row = panels / rows;
+    return panel / of_row * ow + fc_part(ow, of_row, panel % of_row);
 }
 
 /* winograd_filters.c: filters of panel `panel`, channels of block `depth_block`, transformed to `to`. */

@@ -28,10 +28,17 @@ static ptrdiff_t choose_blocks(const fc_winograd_plan *plan)
 {
     const fc_correlation *tiles = &plan->tiles;
     const ptrdiff_t bytes_of_tile = plan->points * (ptrdiff_t)tiles->element;
-    const ptrdiff_t wanted = fc_min(FC_WINOGRAD_TILES, FC_WINOGRAD_IMAGE_BYTES / bytes_of_tile / tiles->q);
+    const ptrdiff_t wanted = fc_min(FC_WINOGRAD_PRODUCTS / plan->points,
+                                    FC_WINOGRAD_IMAGE_BYTES / bytes_of_tile / tiles->q);
     const ptrdiff_t blocks = fc_ceil_div(plan->rows, fc_max(1, wanted / tiles->ow));
     const ptrdiff_t even = blocks == 1 ? 1 : blocks < 8 ? 2 : blocks < 32 ? 4 : 8;
     return fc_min(plan->rows, fc_ceil_div(blocks, even) * even);
+}
+
+ptrdiff_t fc_winograd_tile_panels(const fc_winograd_plan *plan, ptrdiff_t rows)
+{
+    const ptrdiff_t ow = plan->tiles.ow, height = plan->c.kernels->tile_rows;
+    return ow <= height ? fc_ceil_div(rows, height / ow) : rows * fc_ceil_div(ow, height);
 }
 
 /* An odd number of cache lines: points must not share the sets of a cache. */
@@ -109,11 +116,11 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     fc_winograd_plan plan;
     fc_winograd_plan_of(&plan, c, m, r);
     const double lanes = (double)c->kernels->lanes, points = (double)plan.points, q = (double)c->q;
-    const ptrdiff_t tiles_of_block = plan.rows / plan.blocks * plan.tiles.ow;
-    const double tile_panels = (double)fc_winograd_tile_panels(&plan, fc_max(1, tiles_of_block));
+    const ptrdiff_t rows = plan.rows / plan.blocks;
+    const double tile_panels = (double)fc_winograd_tile_panels(&plan, rows);
     const double blocks = (double)plan.blocks, panels = (double)plan.filters.panels;
     const double row_vectors = (double)plan.rows * (double)fc_ceil_div(plan.tiles.ow, c->kernels->tile_rows);
-    const double step = fc_tile_step_cycles((double)fc_max(1, tiles_of_block) / tile_panels);
+    const double step = fc_tile_step_cycles((double)(rows * plan.tiles.ow) / tile_panels);
     const double copied = (double)c->n * (double)(c->h * c->w) * (c->x_w == 1 ? 16 / lanes : 1.5);
     const double image = q * (copied + row_vectors * points * 8);
     const double filters = c->held ? 0 : blocks * (double)c->m * q * (double)(r * r + plan.points) * 6 / lanes;

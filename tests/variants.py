@@ -8,7 +8,15 @@ import fastconv
 from fastconv.conv_layer import Convolution
 
 # Sides of a tile of outputs and of a filter.
-WINOGRAD = {"F(2x2,3x3)": (2, 3), "F(4x4,3x3)": (4, 3), "F(2x2,5x5)": (2, 5)}
+WINOGRAD = {
+    "F(2x2,3x3)": (2, 3),
+    "F(4x4,3x3)": (4, 3),
+    "F(6x6,3x3)": (6, 3),
+    "F(2x2,5x5)": (2, 5),
+    "F(4x4,5x5)": (4, 5),
+}
+# Beyond the default error bound: "auto" takes them where allow_winograd("fast") lets it.
+FAST = ("F(6x6,3x3)", "F(4x4,5x5)")
 OF_3X3 = tuple(title for title, (_, side) in WINOGRAD.items() if side == 3)
 
 

@@ -1,109 +1,161 @@
-/* Winograd's transforms F(m x m, r x r), lanes along tiles for the image, along filters for
- * filters and outputs.
+/* Winograd's transforms F(m x m, r x r), lanes along tiles for the image, along channels for all else.
  *
- * Y = A^T [(G g G^T) . (B^T d B)] A, where the matrices follow from the m + r - 1 points by the Cook-Toom construction:
- * F(2x2,3x3) at 0, 1, -1 and infinity; F(4x4,3x3) and F(2x2,5x5) at 0, 5/8, -5/8, 3/2, -3/2 and infinity, whose error is
- * less than half of the textbook points' 0, 1, -1, 2, -2. The two points +-p share their even and odd parts.
+ * Y = A^T [(G g G^T) . (B^T d B)] A, where the matrices follow from the m + r - 1 points by the Cook-Toom construction.
+ * The points are 0, pairs +-p and infinity; with M(x) = x * product of (x^2 - p^2), point p has the row p^k of A, the row
+ * p^k / M'(p) of G and the coefficients of M(x) / (x - p) as its row of B^T; infinity has the highest power in A and G, and
+ * M(x) in B^T. The two of a pair share their even and odd parts. tests/test_winograd_transforms.py proves the kernels
+ * against that construction in exact rationals.
  * (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016; Vincent et al., "On Improving the Numerical
  * Stability of Winograd Convolutions", 2017, for the choice of points.)
  */
 
-/* The six points: a = 5/8, b = 3/2. The filter's rows are divided by the product of the distances between
- * points, as Cook-Toom has it. */
-#define FC_WA ((real)0.625)
-#define FC_WB ((real)1.5)
-#define FC_WA2 ((real)0.390625)
-#define FC_WB2 ((real)2.25)
-#define FC_WA3 ((real)0.244140625)
-#define FC_WB3 ((real)3.375)
+enum { FC_NAME(WINOGRAD_SIZE) = 8, FC_NAME(WINOGRAD_PAIRS) = 3 };
+#define FC_WINOGRAD_LARGEST (FC_NAME(WINOGRAD_SIZE) * FC_NAME(WINOGRAD_SIZE))
+
+/* The points, all exact in binary: 5/8 and 3/2 have less than half the error of the textbook's 1 and 2; among three pairs
+ * 1/2, 1, 2 were best of all eighths and quarters tried. Everything below folds to constants. */
+FC_INLINE real FC_NAME(winograd_point)(const int pairs, const int i)
+{
+    if (pairs == 1)
+        return 1;
+    if (pairs == 2)
+        return i == 0 ? (real)0.625 : (real)1.5;
+    return i == 0 ? (real)0.5 : i == 1 ? 1 : 2;
+}
+
+FC_INLINE real FC_NAME(winograd_power)(const int pairs, const int i, const int power)
+{
+    real product = 1;
+    FC_UNROLL
+    for (int k = 0; k < power; k++)
+        product *= FC_NAME(winograd_point)(pairs, i);
+    return product;
+}
+
+/* Coefficient k, of u^k, of the product of (u - p_j^2) over all pairs j but `left_out`. */
+FC_INLINE real FC_NAME(winograd_coefficient)(const int pairs, const int left_out, const int k)
+{
+    real c[FC_NAME(WINOGRAD_PAIRS) + 1] = {1};
+    FC_UNROLL
+    for (int j = 0; j < pairs; j++)
+        if (j != left_out) {
+            const real square = FC_NAME(winograd_power)(pairs, j, 2);
+            FC_UNROLL
+            for (int i = FC_NAME(WINOGRAD_PAIRS); i > 0; i--)
+                c[i] = c[i - 1] - square * c[i];
+            c[0] *= -square;
+        }
+    return c[k];
+}
+
+/* M'(p_i) = 2 p_i^2 * product of (p_i^2 - p_j^2), the same for +p_i and -p_i; M'(0) is coefficient 0 of all pairs. */
+FC_INLINE real FC_NAME(winograd_slope)(const int pairs, const int i)
+{
+    real slope = 2 * FC_NAME(winograd_power)(pairs, i, 2);
+    FC_UNROLL
+    for (int j = 0; j < pairs; j++)
+        if (j != i)
+            slope *= FC_NAME(winograd_power)(pairs, i, 2) - FC_NAME(winograd_power)(pairs, j, 2);
+    return slope;
+}
 
 /* B^T d: of `size` elements, by steps of `step` in an array. */
 FC_INLINE void FC_NAME(winograd_input_line)(vec *d, const int step, const int size)
 {
-    if (size == 4) {
-        const vec d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step];
-        d[0] = d2 - d0;
-        d[step] = d2 + d1;
-        d[2 * step] = d2 - d1;
-        d[3 * step] = d3 - d1;
-        return;
+    const int pairs = size / 2 - 1;
+    vec even[FC_NAME(WINOGRAD_PAIRS)], odd[FC_NAME(WINOGRAD_PAIRS)];
+    vec first = d[(size - 2) * step], last = d[(size - 1) * step];
+    FC_UNROLL
+    for (int k = 0; k < pairs; k++) {
+        first += FC_NAME(winograd_coefficient)(pairs, -1, k) * d[2 * k * step];
+        last += FC_NAME(winograd_coefficient)(pairs, -1, k) * d[(2 * k + 1) * step];
     }
-    const vec d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step], d5 = d[5 * step];
-    const vec even_a = d4 - FC_WB2 * d2, odd_a = FC_WA * (d3 - FC_WB2 * d1);
-    const vec even_b = d4 - FC_WA2 * d2, odd_b = FC_WB * (d3 - FC_WA2 * d1);
-    d[0] = FC_WA2 * FC_WB2 * d0 - (FC_WA2 + FC_WB2) * d2 + d4;
-    d[step] = even_a + odd_a;
-    d[2 * step] = even_a - odd_a;
-    d[3 * step] = even_b + odd_b;
-    d[4 * step] = even_b - odd_b;
-    d[5 * step] = FC_WA2 * FC_WB2 * d1 - (FC_WA2 + FC_WB2) * d3 + d5;
+    FC_UNROLL
+    for (int i = 0; i < pairs; i++) {
+        even[i] = d[2 * pairs * step], odd[i] = d[(2 * pairs - 1) * step];
+        FC_UNROLL
+        for (int k = 0; k < pairs - 1; k++) {
+            even[i] += FC_NAME(winograd_coefficient)(pairs, i, k) * d[(2 * k + 2) * step];
+            odd[i] += FC_NAME(winograd_coefficient)(pairs, i, k) * d[(2 * k + 1) * step];
+        }
+        odd[i] *= FC_NAME(winograd_point)(pairs, i);
+    }
+    d[0] = first;
+    FC_UNROLL
+    for (int i = 0; i < pairs; i++) {
+        d[(2 * i + 1) * step] = even[i] + odd[i];
+        d[(2 * i + 2) * step] = even[i] - odd[i];
+    }
+    d[(size - 1) * step] = last;
 }
 
 /* G g: r elements become `size`. */
 FC_INLINE void FC_NAME(winograd_filter_line)(vec *g, const int step, const int size, const int r)
 {
-    const vec g0 = g[0], g1 = g[step], g2 = g[2 * step];
-    if (size == 4) {
-        const vec even = (real)0.5 * (g0 + g2), odd = (real)0.5 * g1;
-        g[0] = -g0;
-        g[step] = even + odd;
-        g[2 * step] = even - odd;
-        g[3 * step] = g2;
-        return;
+    const int pairs = size / 2 - 1;
+    vec even[FC_NAME(WINOGRAD_PAIRS)], odd[FC_NAME(WINOGRAD_PAIRS)];
+    const vec last = g[(r - 1) * step];
+    FC_UNROLL
+    for (int i = 0; i < pairs; i++) {
+        const real at = 1 / FC_NAME(winograd_slope)(pairs, i);
+        even[i] = at * g[0], odd[i] = at * FC_NAME(winograd_point)(pairs, i) * g[step];
+        FC_UNROLL
+        for (int k = 2; k < r; k += 2)
+            even[i] += at * FC_NAME(winograd_power)(pairs, i, k) * g[k * step];
+        FC_UNROLL
+        for (int k = 3; k < r; k += 2)
+            odd[i] += at * FC_NAME(winograd_power)(pairs, i, k) * g[k * step];
     }
-    const real at_0 = 1 / (FC_WA2 * FC_WB2);
-    const real at_a = 1 / (2 * FC_WA2 * (FC_WA2 - FC_WB2)), at_b = 1 / (2 * FC_WB2 * (FC_WB2 - FC_WA2));
-    vec even_a = at_a * g0 + at_a * FC_WA2 * g2, odd_a = at_a * FC_WA * g1;
-    vec even_b = at_b * g0 + at_b * FC_WB2 * g2, odd_b = at_b * FC_WB * g1;
-    vec last = g2;
-    if (r == 5) {
-        const vec g3 = g[3 * step], g4 = g[4 * step];
-        even_a += at_a * FC_WA2 * FC_WA2 * g4, odd_a += at_a * FC_WA3 * g3;
-        even_b += at_b * FC_WB2 * FC_WB2 * g4, odd_b += at_b * FC_WB3 * g3;
-        last = g4;
+    g[0] *= 1 / FC_NAME(winograd_coefficient)(pairs, -1, 0);
+    FC_UNROLL
+    for (int i = 0; i < pairs; i++) {
+        g[(2 * i + 1) * step] = even[i] + odd[i];
+        g[(2 * i + 2) * step] = even[i] - odd[i];
     }
-    g[0] = at_0 * g0;
-    g[step] = even_a + odd_a;
-    g[2 * step] = even_a - odd_a;
-    g[3 * step] = even_b + odd_b;
-    g[4 * step] = even_b - odd_b;
-    g[5 * step] = last;
+    g[(size - 1) * step] = last;
 }
 
 /* A^T y: `size` elements become m. */
 FC_INLINE void FC_NAME(winograd_output_line)(vec *y, const int step, const int size, const int m)
 {
-    if (size == 4) {
-        const vec y0 = y[0], y1 = y[step], y2 = y[2 * step], y3 = y[3 * step];
-        y[0] = y0 + (y1 + y2);
-        y[step] = (y1 - y2) + y3;
-        return;
+    const int pairs = size / 2 - 1;
+    vec even[FC_NAME(WINOGRAD_PAIRS)], odd[FC_NAME(WINOGRAD_PAIRS)];
+    const vec first = y[0], last = y[(size - 1) * step];
+    FC_UNROLL
+    for (int i = 0; i < pairs; i++) {
+        even[i] = y[(2 * i + 1) * step] + y[(2 * i + 2) * step];
+        odd[i] = y[(2 * i + 1) * step] - y[(2 * i + 2) * step];
     }
-    const vec y0 = y[0], even_a = y[step] + y[2 * step], odd_a = y[step] - y[2 * step];
-    const vec even_b = y[3 * step] + y[4 * step], odd_b = y[3 * step] - y[4 * step], y5 = y[5 * step];
-    y[0] = y0 + even_a + even_b;
-    y[step] = FC_WA * odd_a + FC_WB * odd_b;
-    if (m == 2) {
-        y[step] += y5;
-        return;
+    FC_UNROLL
+    for (int j = 0; j < m; j++) {
+        const vec *part = j % 2 ? odd : even;
+        vec sum = FC_NAME(winograd_power)(pairs, 0, j) * part[0];
+        FC_UNROLL
+        for (int i = 1; i < pairs; i++)
+            sum += FC_NAME(winograd_power)(pairs, i, j) * part[i];
+        y[j * step] = j == 0 ? first + sum : j == m - 1 ? sum + last : sum;
     }
-    y[2 * step] = FC_WA2 * even_a + FC_WB2 * even_b;
-    y[3 * step] = FC_WA3 * odd_a + FC_WB3 * odd_b + y5;
 }
+
+/* Both passes of a transform over a square of `from` lines: down the columns, then along the `to` rows that result. */
+#define FC_WINOGRAD_PASSES(line, d, size, from, to, ...)  \
+    do {                                                  \
+        FC_UNROLL                                         \
+        for (int j = 0; j < (from); j++)                  \
+            FC_NAME(line)((d) + j, size, __VA_ARGS__);    \
+        FC_UNROLL                                         \
+        for (int i = 0; i < (to); i++)                    \
+            FC_NAME(line)((d) + i * (size), 1, __VA_ARGS__); \
+    } while (0)
 
 FC_INLINE void FC_NAME(winograd_input_of)(const fc_winograd_input *in, const int size)
 {
     for (ptrdiff_t t = 0; t < in->tiles; t += LANES) {
-        vec d[36];
+        vec d[FC_WINOGRAD_LARGEST];
         FC_UNROLL
         for (int i = 0; i < size * size; i++)
             d[i] = vload((const real *)in->image + in->offset[i] + t);
-        FC_UNROLL
-        for (int j = 0; j < size; j++)
-            FC_NAME(winograd_input_line)(d + j, size, size);
-        FC_UNROLL
-        for (int i = 0; i < size; i++)
-            FC_NAME(winograd_input_line)(d + i * size, 1, size);
+        FC_WINOGRAD_PASSES(winograd_input_line, d, size, size, size, size);
         const int lanes = in->tiles - t < LANES ? (int)(in->tiles - t) : LANES;
         real *to = (real *)in->transformed + t;
         if (in->exact)
@@ -121,8 +173,10 @@ static void FC_NAME(winograd_input)(const fc_winograd_input *in)
 {
     if (in->size == 4)
         FC_NAME(winograd_input_of)(in, 4);
-    else
+    else if (in->size == 6)
         FC_NAME(winograd_input_of)(in, 6);
+    else
+        FC_NAME(winograd_input_of)(in, 8);
 }
 
 /* Whole vectors are stored: lanes behind the panel's rows are overwritten by the next channel, or the next panel. */
@@ -131,17 +185,12 @@ FC_INLINE void FC_NAME(winograd_filter_of)(const fc_winograd_filter *f, const in
     for (ptrdiff_t q = 0; q < f->channels; q++)
         for (int first = 0; first < f->rows; first += LANES) {
             const int lanes = f->rows - first < LANES ? f->rows - first : LANES;
-            vec g[36];
+            vec g[FC_WINOGRAD_LARGEST];
             FC_UNROLL
             for (int i = 0; i < r * r; i++)
                 g[i / r * size + i % r] =
                     vload_n((const real *)f->panel + (q * r * r + f->tap[i]) * f->rows + first, lanes);
-            FC_UNROLL
-            for (int j = 0; j < r; j++)
-                FC_NAME(winograd_filter_line)(g + j, size, size, r);
-            FC_UNROLL
-            for (int i = 0; i < size; i++)
-                FC_NAME(winograd_filter_line)(g + i * size, 1, size, r);
+            FC_WINOGRAD_PASSES(winograd_filter_line, g, size, r, size, size, r);
             FC_UNROLL
             for (int i = 0; i < size * size; i++)
                 vstore((real *)f->transformed + i * f->point_step + q * f->rows + first, g[i]);
@@ -152,26 +201,25 @@ static void FC_NAME(winograd_filter)(const fc_winograd_filter *f)
 {
     if (f->size == 4)
         FC_NAME(winograd_filter_of)(f, 4, 3);
-    else if (f->r == 3)
+    else if (f->size == 6 && f->r == 3)
         FC_NAME(winograd_filter_of)(f, 6, 3);
-    else
+    else if (f->size == 6)
         FC_NAME(winograd_filter_of)(f, 6, 5);
+    else if (f->r == 3)
+        FC_NAME(winograd_filter_of)(f, 8, 3);
+    else
+        FC_NAME(winograd_filter_of)(f, 8, 5);
 }
 
 /* One tile of a vector of channels: its m x m outputs before the epilogue, rows `row_step` vectors apart. */
 FC_INLINE void FC_NAME(winograd_output_tile)(const real *product, ptrdiff_t point_step, const int size, const int m,
                                              vec *y, const int row_step, vec *residue)
 {
-    vec d[36];
+    vec d[FC_WINOGRAD_LARGEST];
     FC_UNROLL
     for (int i = 0; i < size * size; i++)
         d[i] = vload(product + i * point_step);
-    FC_UNROLL
-    for (int j = 0; j < size; j++)
-        FC_NAME(winograd_output_line)(d + j, size, size, m);
-    FC_UNROLL
-    for (int i = 0; i < m; i++)
-        FC_NAME(winograd_output_line)(d + i * size, 1, size, m);
+    FC_WINOGRAD_PASSES(winograd_output_line, d, size, size, m, size, m);
     FC_UNROLL
     for (int i = 0; i < m; i++)
         FC_UNROLL
@@ -186,9 +234,9 @@ FC_INLINE void FC_NAME(winograd_output_tile)(const real *product, ptrdiff_t poin
 FC_INLINE void FC_NAME(winograd_output_pixels)(const fc_winograd_output *out, const int size, const int m, vec bias,
                                                vec *residue)
 {
-    enum { WIDEST = LANES > 4 ? LANES : 4 };
-    const int group = LANES > m ? LANES / m : 1, width = group * m;
-    vec y[4 * WIDEST];
+    /* m is 2, 4 or 6: its odd part and the lanes are prime to each other. */
+    const int even = m % 4 ? 2 : 4, group = LANES > even ? LANES / even : 1, width = group * m;
+    vec y[18 * LANES];
     for (int i = 0; i < m * width; i++)
         y[i] = (vec){0};
     for (ptrdiff_t t = 0; t < out->tiles; t += group) {
@@ -224,7 +272,7 @@ FC_INLINE void FC_NAME(winograd_output_pixels)(const fc_winograd_output *out, co
 FC_INLINE void FC_NAME(winograd_output_channels)(const fc_winograd_output *out, const int size, const int m, vec bias,
                                                  vec *residue)
 {
-    vec y[16];
+    vec y[36];
     for (ptrdiff_t t = 0; t < out->tiles; t++) {
         FC_NAME(winograd_output_tile)((const real *)out->product + t * out->tile_step, out->point_step, size, m, y, m,
                                       residue);
@@ -257,12 +305,10 @@ static uint32_t FC_NAME(winograd_output)(const fc_winograd_output *out)
 {
     if (out->size == 4)
         return FC_NAME(winograd_output_of)(out, 4, 2);
-    return out->m == 4 ? FC_NAME(winograd_output_of)(out, 6, 4) : FC_NAME(winograd_output_of)(out, 6, 2);
+    if (out->size == 6)
+        return out->m == 4 ? FC_NAME(winograd_output_of)(out, 6, 4) : FC_NAME(winograd_output_of)(out, 6, 2);
+    return out->m == 6 ? FC_NAME(winograd_output_of)(out, 8, 6) : FC_NAME(winograd_output_of)(out, 8, 4);
 }
 
-#undef FC_WA
-#undef FC_WB
-#undef FC_WA2
-#undef FC_WB2
-#undef FC_WA3
-#undef FC_WB3
+#undef FC_WINOGRAD_PASSES
+#undef FC_WINOGRAD_LARGEST
