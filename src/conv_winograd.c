@@ -344,12 +344,16 @@ static void pack(const fc_correlation *c, int m, int r, int threads, char *packe
     }                                                                                                 \
     static double cycles_##m##_##r(const fc_correlation *c, fc_operation operation)                   \
     {                                                                                                 \
-        (void)operation;                                                                              \
-        return fc_winograd_cycles(c, m, r);                                                           \
+        return operation == FC_BACKWARD_WEIGHT ? fc_winograd_weight_cycles(c, m, r)                   \
+                                               : fc_winograd_cycles(c, m, r);                         \
     }                                                                                                 \
     static void correlate_##m##_##r(const fc_correlation *c, int threads, fc_workspace *workspace)    \
     {                                                                                                 \
         correlate(c, m, r, threads, workspace);                                                       \
+    }                                                                                                 \
+    static void correlate_weights_##m##_##r(const fc_correlation *c, int threads, fc_workspace *workspace) \
+    {                                                                                                 \
+        fc_winograd_correlate_weights(c, m, r, threads, workspace);                                   \
     }                                                                                                 \
     static size_t packed_bytes_##m##_##r(const fc_correlation *c) { return packed_bytes(c, m, r); }   \
     static void pack_##m##_##r(const fc_correlation *c, int threads, char *packed)                    \
@@ -371,10 +375,11 @@ static void pack(const fc_correlation *c, int m, int r, int threads, char *packe
         .refuses = refuses_##m##_##r,                                                                 \
         .cycles = cycles_##m##_##r,                                                                   \
         .correlate = correlate_##m##_##r,                                                             \
+        .correlate_weights = correlate_weights_##m##_##r,                                             \
         .packing = packing_##m##_##r,                                                                 \
     };
 FC_WINOGRAD_VARIANT(2, 3, "F(2x2,3x3)", 8)
 FC_WINOGRAD_VARIANT(4, 3, "F(4x4,3x3)", 24)
-FC_WINOGRAD_VARIANT(6, 3, "F(6x6,3x3)", 64)
+FC_WINOGRAD_VARIANT(6, 3, "F(6x6,3x3)", 96)
 FC_WINOGRAD_VARIANT(2, 5, "F(2x2,5x5)", 24)
-FC_WINOGRAD_VARIANT(4, 5, "F(4x4,5x5)", 72)
+FC_WINOGRAD_VARIANT(4, 5, "F(4x4,5x5)", 96)

@@ -33,6 +33,14 @@ typedef struct {
 int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *c, int m, int r);
 const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation, int m, int r);
 double fc_winograd_cycles(const fc_correlation *c, int m, int r);
+double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r);
+
+/* An odd number of cache lines: channels, tiles and points must not share the sets of a cache. */
+static inline ptrdiff_t fc_odd_lines(const fc_correlation *c, ptrdiff_t elements)
+{
+    const ptrdiff_t line = (ptrdiff_t)(64 / c->element);
+    return (fc_ceil_div(elements, line) | 1) * line;
+}
 
 /* The panels of at most tile_rows tiles that `rows` rows of tiles are split into: each is whole rows, or part of one. */
 ptrdiff_t fc_winograd_tile_panels(const fc_winograd_plan *plan, ptrdiff_t rows);
@@ -59,5 +67,8 @@ static inline ptrdiff_t fc_winograd_filter_block(const fc_winograd_plan *plan, p
     const fc_winograd_filters *f = &plan->filters;
     return ((group * f->panels + panel) * f->depth_blocks + depth_block) * f->panel_step;
 }
+
+/* conv_winograd_weight.c */
+void fc_winograd_correlate_weights(const fc_correlation *c, int m, int r, int threads, fc_workspace *workspace);
 
 #endif

@@ -41,24 +41,17 @@ ptrdiff_t fc_winograd_tile_panels(const fc_winograd_plan *plan, ptrdiff_t rows)
     return ow <= height ? fc_ceil_div(rows, height / ow) : rows * fc_ceil_div(ow, height);
 }
 
-/* An odd number of cache lines: points must not share the sets of a cache. */
-static ptrdiff_t odd_lines(const fc_correlation *c, ptrdiff_t elements)
-{
-    const ptrdiff_t line = (ptrdiff_t)(64 / c->element);
-    return (fc_ceil_div(elements, line) | 1) * line;
-}
-
 static void plan_steps(fc_winograd_plan *plan)
 {
     const fc_correlation *c = &plan->c;
     const ptrdiff_t width = c->kernels->tile_columns, lanes = c->kernels->lanes;
     const ptrdiff_t depth_blocks = fc_ceil_div(c->q, FC_WINOGRAD_DEPTH_BLOCK);
-    plan->image_step = odd_lines(c, plan->most_tiles * c->q);
-    plan->product_step = odd_lines(c, plan->most_tiles * width);
+    plan->image_step = fc_odd_lines(c, plan->most_tiles * c->q);
+    plan->product_step = fc_odd_lines(c, plan->most_tiles * width);
     plan->filters = (fc_winograd_filters){
         .panels = fc_ceil_div(c->m, width),
         .depth_blocks = depth_blocks,
-        .point_step = odd_lines(c, fc_ceil_div(c->q, depth_blocks) * width + lanes),
+        .point_step = fc_odd_lines(c, fc_ceil_div(c->q, depth_blocks) * width + lanes),
     };
     plan->filters.panel_step = plan->points * plan->filters.point_step;
 }
@@ -100,14 +93,15 @@ const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation,
     fc_winograd_plan plan;
     int at[FC_WINOGRAD_TAPS];
     ptrdiff_t low_h, low_w;
-    if (operation == FC_BACKWARD_WEIGHT)
-        return "it has no weight gradient";
     if (!tap_places(c, r, at, &low_h, &low_w))
         return tap_places(c, 8 - r, at, &low_h, &low_w) ? fc_other_variant
                                                         : "it takes 3x3 and 5x5 filters with stride 1 and dilation 1";
-    return fc_winograd_plan_of(&plan, c, m, r)
-               ? NULL
-               : "a row of tiles with all its channels does not fit into a thread's scratch of 16 MiB";
+    if (!fc_winograd_plan_of(&plan, c, m, r))
+        return "a row of tiles with all its channels does not fit into a thread's scratch of 16 MiB";
+    if (operation == FC_BACKWARD_WEIGHT &&
+        (double)plan.points * (double)(c->m + 32) * (double)(c->q + 64) * (double)c->element > FC_WINOGRAD_SUM_LIMIT)
+        return "the transformed gradient takes more than 256 MiB";
+    return NULL;
 }
 
 /* Transforms are counted by their loads, stores and sums; products by register tiles. */
@@ -127,4 +121,21 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     const double products = points * blocks * tile_panels * panels * step * q;
     const double output = (double)c->m * (double)(plan.rows * plan.tiles.ow) / lanes * points * 10;
     return (double)c->groups * (image + filters + products + output);
+}
+
+/* Both transforms with the channels' turning, the products, and the sum read and written once a block. */
+double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r)
+{
+    fc_winograd_plan plan;
+    fc_winograd_plan_of(&plan, c, m, r);
+    const double lanes = (double)c->kernels->lanes, points = (double)plan.points;
+    const double tiles = (double)(plan.rows * plan.tiles.ow);
+    const double q = (double)fc_ceil_div(c->q, c->kernels->lanes), k = (double)fc_ceil_div(c->m, c->kernels->lanes);
+    const double transforms = tiles * (q + k) * points * 10;
+    const double panels = (double)fc_ceil_div(c->m, c->kernels->tile_rows);
+    const double columns = (double)fc_ceil_div(c->q, c->kernels->tile_columns);
+    const double products = 1.15 * points * tiles * panels * columns * fc_tile_step_cycles((double)c->m / panels);
+    const double gradient = (double)c->m * q * (points * 6 + (double)(r * r) * lanes);
+    const double regions = (double)fc_ceil_div((ptrdiff_t)tiles, FC_WINOGRAD_GRADIENT_TILES) * 10000;
+    return (double)c->groups * (transforms + products + gradient + regions);
 }

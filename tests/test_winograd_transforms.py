@@ -129,7 +129,7 @@ def sums(request, rng, depth):
 
 @pytest.mark.parametrize("variant", OF_3X3)
 def test_float32_is_within_the_documented_error(isa, variant, sums):
-    rms_bound, worst_bound = (6e-6, 6e-5) if variant in FAST else (1.5e-6, 1.2e-5)
+    rms_bound, worst_bound = (5.7e-6, 8e-5) if variant in FAST else (1.5e-6, 1.2e-5)
     for operator, operands, exact in sums:
         rms, worst = errors(operator(*operands, padding=1, algo=variant), exact)
         assert rms <= rms_bound

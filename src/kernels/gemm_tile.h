@@ -23,6 +23,7 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
     const real *a = tile->a;
     const real *b = tile->b;
     const ptrdiff_t *offset = tile->b_offset;
+    const ptrdiff_t a_step = tile->a_step ? tile->a_step : rows;
     for (ptrdiff_t r = 0; r < tile->depth; r++) {
         const real *b_row = b_in_place ? b + offset[r] : b;
         vec b_vector[FC_TILE_VECTORS];
@@ -42,7 +43,7 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
             FC_UNROLL
             for (int j = 0; j < vectors; j++)
                 __builtin_prefetch(b + j * LANES + FC_PREFETCH_BYTES / sizeof(real));
-        a += a_in_place ? 1 : rows;
+        a += a_in_place ? 1 : a_step;
         b += b_in_place ? 0 : tile->ldb;
     }
 

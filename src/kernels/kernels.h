@@ -11,7 +11,7 @@
 
 /* One register tile of C = A·B: `rows` x `columns`, a reduction of `depth` steps.
  *
- * A is either a packed panel, `rows` elements a step, or with `a_row` a matrix read in place whose rows lie so far
+ * A is either a packed panel, `rows` elements a step (steps `a_step` apart, if given), or with `a_row` a matrix read in place whose rows lie so far
  * apart, their steps side by side. B is either a packed panel (row r at b + r*ldb) or, with `b_offset`,
  * an image read in place (row r at b + b_offset[r]); whole vectors of a row are read, garbage behind `columns`
  * is computed and dropped. */
@@ -19,7 +19,7 @@ typedef struct {
     ptrdiff_t depth;
     int rows, columns;
     const void *a;
-    ptrdiff_t a_row;
+    ptrdiff_t a_row, a_step;
     const void *b;
     ptrdiff_t ldb;
     const ptrdiff_t *b_offset;
@@ -96,6 +96,25 @@ typedef struct {
     ptrdiff_t channel_step, row_step, column_step;
 } fc_winograd_output;
 
+/* A row of `tiles` tiles of a vector of channels, which lie side by side: a tile m pixels behind the one before, rows of
+ * pixels row_step apart. Point i of tile t goes to transformed + i*point_step + t*ld. */
+typedef struct {
+    int size, m;
+    ptrdiff_t tiles;
+    const void *image;
+    ptrdiff_t row_step;
+    void *transformed;
+    ptrdiff_t ld, point_step;
+} fc_winograd_lanes;
+
+/* The gradient of r x r taps for at most a vector of channels, side by side in `sum`; each tap fills a vector. */
+typedef struct {
+    int size, r, channels;
+    const void *sum;
+    ptrdiff_t point_step;
+    void *taps;
+} fc_winograd_gradient;
+
 /* One row of a pooled plane: `width` outputs, a window of `taps_h` x `taps_w` input elements each. */
 typedef struct {
     ptrdiff_t width;
@@ -161,6 +180,10 @@ typedef struct {
     void (*winograd_filter)(const fc_winograd_filter *filter);
     /* The channels, a bit each, of which an output was not finite before the epilogue. */
     uint32_t (*winograd_output)(const fc_winograd_output *out);
+    /* x as an image's tiles, dy as filters of m x m taps; and dw from their products, 0 if it is not finite. */
+    void (*winograd_input_lanes)(const fc_winograd_lanes *lanes);
+    void (*winograd_filter_lanes)(const fc_winograd_lanes *lanes);
+    int (*winograd_gradient)(const fc_winograd_gradient *gradient);
 
     double (*peak)(ptrdiff_t steps, double seed);
 } fc_kernels;

@@ -8,6 +8,7 @@
 #include "pool_row.h"
 #include "lrn_row.h"
 #include "winograd_tile.h"
+#include "winograd_gradient.h"
 #include "peak.h"
 
 const fc_kernels FC_NAME(table) = {
@@ -38,5 +39,8 @@ const fc_kernels FC_NAME(table) = {
     .winograd_input = FC_NAME(winograd_input),
     .winograd_filter = FC_NAME(winograd_filter),
     .winograd_output = FC_NAME(winograd_output),
+    .winograd_input_lanes = FC_NAME(winograd_input_lanes),
+    .winograd_filter_lanes = FC_NAME(winograd_filter_lanes),
+    .winograd_gradient = FC_NAME(winograd_gradient),
     .peak = FC_NAME(peak),
 };

@@ -310,5 +310,3 @@ static uint32_t FC_NAME(winograd_output)(const fc_winograd_output *out)
     return out->m == 6 ? FC_NAME(winograd_output_of)(out, 8, 6) : FC_NAME(winograd_output_of)(out, 8, 4);
 }
 
-#undef FC_WINOGRAD_PASSES
-#undef FC_WINOGRAD_LARGEST

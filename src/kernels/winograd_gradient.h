@@ -1,0 +1,92 @@
+/* Winograd's transforms for the weight gradient F(r x r, m x m), lanes along channels throughout: x as the image, tiles of
+ * dy as its filters, and the r x r taps as the outputs of one tile. The lines are winograd_tile.h's. */
+
+/* `side` x `side` pixels of each tile are read, and its points stored. */
+FC_INLINE void FC_NAME(winograd_load_tile)(const fc_winograd_lanes *lanes, ptrdiff_t t, const int size, const int side,
+                                           vec *d)
+{
+    const real *image = (const real *)lanes->image + t * lanes->m * LANES;
+    FC_UNROLL
+    for (int i = 0; i < side; i++)
+        FC_UNROLL
+        for (int j = 0; j < side; j++)
+            d[i * size + j] = vload(image + i * lanes->row_step + j * LANES);
+}
+
+FC_INLINE void FC_NAME(winograd_store_points)(const fc_winograd_lanes *lanes, ptrdiff_t t, const int size, const vec *d)
+{
+    FC_UNROLL
+    for (int i = 0; i < size * size; i++)
+        vstore((real *)lanes->transformed + i * lanes->point_step + t * lanes->ld, d[i]);
+}
+
+FC_INLINE void FC_NAME(winograd_input_lanes_of)(const fc_winograd_lanes *lanes, const int size)
+{
+    for (ptrdiff_t t = 0; t < lanes->tiles; t++) {
+        vec d[FC_WINOGRAD_LARGEST];
+        FC_NAME(winograd_load_tile)(lanes, t, size, size, d);
+        FC_WINOGRAD_PASSES(winograd_input_line, d, size, size, size, size);
+        FC_NAME(winograd_store_points)(lanes, t, size, d);
+    }
+}
+
+static void FC_NAME(winograd_input_lanes)(const fc_winograd_lanes *lanes)
+{
+    if (lanes->size == 4)
+        FC_NAME(winograd_input_lanes_of)(lanes, 4);
+    else if (lanes->size == 6)
+        FC_NAME(winograd_input_lanes_of)(lanes, 6);
+    else
+        FC_NAME(winograd_input_lanes_of)(lanes, 8);
+}
+
+FC_INLINE void FC_NAME(winograd_filter_lanes_of)(const fc_winograd_lanes *lanes, const int size, const int m)
+{
+    for (ptrdiff_t t = 0; t < lanes->tiles; t++) {
+        vec d[FC_WINOGRAD_LARGEST];
+        FC_NAME(winograd_load_tile)(lanes, t, size, m, d);
+        FC_WINOGRAD_PASSES(winograd_filter_line, d, size, m, size, size, m);
+        FC_NAME(winograd_store_points)(lanes, t, size, d);
+    }
+}
+
+static void FC_NAME(winograd_filter_lanes)(const fc_winograd_lanes *lanes)
+{
+    if (lanes->size == 4)
+        FC_NAME(winograd_filter_lanes_of)(lanes, 4, 2);
+    else if (lanes->size == 6 && lanes->m == 4)
+        FC_NAME(winograd_filter_lanes_of)(lanes, 6, 4);
+    else if (lanes->size == 6)
+        FC_NAME(winograd_filter_lanes_of)(lanes, 6, 2);
+    else if (lanes->m == 6)
+        FC_NAME(winograd_filter_lanes_of)(lanes, 8, 6);
+    else
+        FC_NAME(winograd_filter_lanes_of)(lanes, 8, 4);
+}
+
+FC_INLINE int FC_NAME(winograd_gradient_of)(const fc_winograd_gradient *gradient, const int size, const int r)
+{
+    vec taps[25], residue = {0};
+    FC_NAME(winograd_output_tile)(gradient->sum, gradient->point_step, size, r, taps, r, &residue);
+    FC_UNROLL
+    for (int i = 0; i < r * r; i++)
+        vstore((real *)gradient->taps + i * LANES, taps[i]);
+    int finite = 1;
+    for (int i = 0; i < gradient->channels; i++)
+        finite &= residue[i] == 0;
+    return finite;
+}
+
+static int FC_NAME(winograd_gradient)(const fc_winograd_gradient *gradient)
+{
+    if (gradient->size == 4)
+        return FC_NAME(winograd_gradient_of)(gradient, 4, 3);
+    if (gradient->size == 6)
+        return gradient->r == 3 ? FC_NAME(winograd_gradient_of)(gradient, 6, 3)
+                                : FC_NAME(winograd_gradient_of)(gradient, 6, 5);
+    return gradient->r == 3 ? FC_NAME(winograd_gradient_of)(gradient, 8, 3)
+                            : FC_NAME(winograd_gradient_of)(gradient, 8, 5);
+}
+
+#undef FC_WINOGRAD_PASSES
+#undef FC_WINOGRAD_LARGEST
