@@ -17,7 +17,7 @@ typedef struct {
     ptrdiff_t group;
     ptrdiff_t blocks, block;           /* of rows of tiles; the one at hand */
     ptrdiff_t first_row, rows, tiles;  /* of the block at hand */
-    ptrdiff_t x_ld, dy_ld;             /* between tiles of the transformed x and dy; x_ld also between filters of the sum */
+    ptrdiff_t dy_ld, sum_ld;           /* between tiles of the transformed dy, and filters of the sum */
     ptrdiff_t x_step, dy_step, sum_step;
     ptrdiff_t filter_blocks;           /* that the product of a point is split into */
     size_t scratch_bytes;
@@ -105,7 +105,7 @@ static void transform_task(void *context, ptrdiff_t task, int thread)
     const gradient_job *job = context;
     const fc_winograd_plan *plan = &job->plan;
     const fc_correlation *c = &plan->c;
-    const ptrdiff_t lanes = c->kernels->lanes, of_x = fc_ceil_div(c->q, lanes);
+    const ptrdiff_t lanes = c->kernels->lanes, width = c->kernels->tile_columns, of_x = fc_ceil_div(c->q, lanes);
     const int is_x = task < of_x;
     const planes p = is_x ? planes_of_x(job) : planes_of_dy(job);
     const ptrdiff_t first = (is_x ? task : task - of_x) * lanes, count = fc_min(lanes, p.channels - first);
@@ -113,10 +113,11 @@ static void transform_task(void *context, ptrdiff_t task, int thread)
         .size = plan->size,
         .m = plan->m,
         .tiles = plan->tiles.ow,
-        .ld = is_x ? job->x_ld : job->dy_ld,
+        .ld = is_x ? width : job->dy_ld,
         .point_step = is_x ? job->x_step : job->dy_step,
     };
-    char *to = fc_at(c, is_x ? job->x : job->dy, first);
+    /* x goes to panels of the micro-kernel's B. */
+    char *to = is_x ? fc_at(c, job->x, first / width * width * job->tiles + first % width) : fc_at(c, job->dy, first);
     char *image = job->scratch + (size_t)thread * job->scratch_bytes;
     for (ptrdiff_t done = 0, rows; done < job->rows; done += rows) {
         const ptrdiff_t n = (job->first_row + done) / plan->tiles.oh, row = (job->first_row + done) % plan->tiles.oh;
@@ -136,10 +137,10 @@ static void multiply_task(void *context, ptrdiff_t task, int thread)
     const ptrdiff_t point = task / job->filter_blocks, part = task % job->filter_blocks;
     const ptrdiff_t panels = fc_ceil_div(c->m, c->kernels->tile_rows);
     const ptrdiff_t begin = fc_part(panels, job->filter_blocks, part), end = fc_part(panels, job->filter_blocks, part + 1);
-    const ptrdiff_t blocks = fc_ceil_div(job->tiles, FC_WINOGRAD_DEPTH_BLOCK);
+    const ptrdiff_t blocks = fc_ceil_div(job->tiles, FC_WINOGRAD_GRADIENT_DEPTH);
     const char *x = fc_at(c, job->x, point * job->x_step), *dy = fc_at(c, job->dy, point * job->dy_step);
     char *sum = fc_at(c, job->sum, point * job->sum_step);
-    fc_tile tile = {.a_step = job->dy_ld, .ldb = job->x_ld, .ldc = job->x_ld};
+    fc_tile tile = {.a_step = job->dy_ld, .ldb = width, .ldc = job->sum_ld};
     (void)thread;
     for (ptrdiff_t pc = 0; pc < blocks; pc++) {
         const ptrdiff_t t = fc_part(job->tiles, blocks, pc);
@@ -147,12 +148,12 @@ static void multiply_task(void *context, ptrdiff_t task, int thread)
         tile.accumulate = job->block > 0 || pc > 0;
         for (ptrdiff_t q = 0; q < c->q; q += width) {
             tile.columns = (int)fc_min(width, c->q - q);
-            tile.b = fc_at(c, x, t * job->x_ld + q);
+            tile.b = fc_at(c, x, q * job->tiles + t * width);
             for (ptrdiff_t ir = begin; ir < end; ir++) {
                 const ptrdiff_t m = fc_part(c->m, panels, ir);
                 tile.rows = (int)(fc_part(c->m, panels, ir + 1) - m);
                 tile.a = fc_at(c, dy, t * job->dy_ld + m);
-                tile.c = fc_at(c, sum, m * job->x_ld + q);
+                tile.c = fc_at(c, sum, m * job->sum_ld + q);
                 c->kernels->gemm_tile(&tile);
             }
         }
@@ -169,7 +170,7 @@ static void gradient_task(void *context, ptrdiff_t m, int thread)
     char *taps = job->scratch + (size_t)thread * job->scratch_bytes;
     fc_winograd_gradient gradient = {.size = plan->size, .r = plan->r, .point_step = job->sum_step, .taps = taps};
     for (ptrdiff_t q = 0; q < c->q; q += lanes) {
-        gradient.sum = fc_at(c, job->sum, m * job->x_ld + q);
+        gradient.sum = fc_at(c, job->sum, m * job->sum_ld + q);
         gradient.channels = (int)fc_min(lanes, c->q - q);
         if (!c->kernels->winograd_gradient(&gradient))
             atomic_store(&job->not_finite, 1);
@@ -180,12 +181,17 @@ static void gradient_task(void *context, ptrdiff_t m, int thread)
     }
 }
 
+static ptrdiff_t padded_channels(const fc_correlation *c)
+{
+    return fc_ceil_div(c->q, c->kernels->tile_columns) * c->kernels->tile_columns;
+}
+
 /* Blocks of rows whose transformed x and dy fit into a thread's scratch. */
 static void plan_blocks(gradient_job *job)
 {
     const fc_winograd_plan *plan = &job->plan;
     const fc_correlation *c = &plan->c;
-    const ptrdiff_t bytes = plan->points * (job->x_ld + job->dy_ld) * (ptrdiff_t)c->element;
+    const ptrdiff_t bytes = plan->points * (padded_channels(c) + job->dy_ld) * (ptrdiff_t)c->element;
     const ptrdiff_t tiles = fc_min(FC_WINOGRAD_GRADIENT_TILES, FC_SCRATCH_LIMIT / bytes);
     job->blocks = fc_ceil_div(plan->rows, fc_max(1, tiles / plan->tiles.ow));
     job->tiles = fc_ceil_div(plan->rows, job->blocks) * plan->tiles.ow;
@@ -196,10 +202,11 @@ void fc_winograd_correlate_weights(const fc_correlation *c, int m, int r, int th
     gradient_job job = {.filter_blocks = fc_ceil_div(threads, 4)};
     const fc_winograd_plan *plan = &job.plan;
     fc_winograd_plan_of(&job.plan, c, m, r);
-    job.x_ld = fc_odd_lines(c, c->q + c->kernels->tile_columns), job.dy_ld = fc_odd_lines(c, c->m);
+    job.sum_ld = fc_odd_lines(c, c->q), job.dy_ld = fc_odd_lines(c, c->m);
     plan_blocks(&job);
-    job.x_step = fc_odd_lines(c, job.tiles * job.x_ld), job.dy_step = fc_odd_lines(c, job.tiles * job.dy_ld);
-    job.sum_step = fc_odd_lines(c, c->m * job.x_ld);
+    job.x_step = fc_odd_lines(c, job.tiles * padded_channels(c)), job.dy_step = fc_odd_lines(c, job.tiles * job.dy_ld);
+    job.sum_step = fc_odd_lines(c, c->m * job.sum_ld);
+    const size_t begin = workspace->used;
     job.x = fc_take(workspace, (size_t)(plan->points * job.x_step) * c->element);
     job.dy = fc_take(workspace, (size_t)(plan->points * job.dy_step) * c->element);
     job.sum = fc_take(workspace, (size_t)(plan->points * job.sum_step) * c->element);
@@ -208,8 +215,10 @@ void fc_winograd_correlate_weights(const fc_correlation *c, int m, int r, int th
     fc_take(&sizes, (size_t)(fc_max(pixels, r * r) * c->kernels->lanes) * c->element);
     job.scratch_bytes = sizes.used;
     job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    /* What is computed again takes the place of all this. */
     fc_im2col_correlate_weights(c, threads, &again);
-    again.base = fc_take(workspace, again.used);
+    if (workspace->used - begin < again.used)
+        fc_take(workspace, again.used - (workspace->used - begin));
     if (!workspace->base)
         return;
     const ptrdiff_t lanes = c->kernels->lanes, vectors = fc_ceil_div(c->q, lanes) + fc_ceil_div(c->m, lanes);
@@ -224,7 +233,7 @@ void fc_winograd_correlate_weights(const fc_correlation *c, int m, int r, int th
         fc_parallel_for(threads, c->m, gradient_task, &job);
     }
     if (atomic_load(&job.not_finite)) {
-        again.used = 0;
+        again = (fc_workspace){.base = workspace->base + begin};
         fc_im2col_correlate_weights(c, threads, &again);
     }
 }
