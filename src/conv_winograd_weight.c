@@ -186,13 +186,13 @@ static ptrdiff_t padded_channels(const fc_correlation *c)
     return fc_ceil_div(c->q, c->kernels->tile_columns) * c->kernels->tile_columns;
 }
 
-/* Blocks of rows whose transformed x and dy fit into a thread's scratch. */
+/* Blocks of rows whose transformed x and dy fit into half of a thread's scratch. */
 static void plan_blocks(gradient_job *job)
 {
     const fc_winograd_plan *plan = &job->plan;
     const fc_correlation *c = &plan->c;
     const ptrdiff_t bytes = plan->points * (padded_channels(c) + job->dy_ld) * (ptrdiff_t)c->element;
-    const ptrdiff_t tiles = fc_min(FC_WINOGRAD_GRADIENT_TILES, FC_SCRATCH_LIMIT / bytes);
+    const ptrdiff_t tiles = fc_min(FC_WINOGRAD_GRADIENT_TILES, FC_SCRATCH_LIMIT / 2 / bytes);
     job->blocks = fc_ceil_div(plan->rows, fc_max(1, tiles / plan->tiles.ow));
     job->tiles = fc_ceil_div(plan->rows, job->blocks) * plan->tiles.ow;
 }

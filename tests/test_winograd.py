@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from machine import DTYPES, ISAS, LAYOUTS, THREADS, using_isa
 from tolerance import assert_close
-from variants import OF_3X3, WINOGRAD, backward_input, forward
+from variants import FAST, OF_3X3, WINOGRAD, backward_input, backward_weight, forward
 
 import fastconv
 from fastconv import reference
@@ -19,10 +19,16 @@ NAMES = (*OF_3X3, "winograd")
 SERVED = [(title, side) for title, (_, side) in WINOGRAD.items()] + [("winograd", 3), ("winograd", 5)]
 
 
-def bound(dtype, w, transposed=False):
-    """100 units of the RMS of a sum of products of normal numbers: the documented largest error is half of it."""
-    terms = w.shape[0 if transposed else 1] * w.shape[2] * w.shape[3]
-    return 100 * float(np.finfo(dtype).eps) * np.sqrt(terms)
+def bound(dtype, terms, algo="winograd"):
+    """100 units of the RMS of a sum of products of normal numbers: the documented largest error is half of it.
+
+    Five times that for the variants whose documented error is five times as large.
+    """
+    return (500 if algo in FAST else 100) * float(np.finfo(dtype).eps) * np.sqrt(terms)
+
+
+def terms(w, transposed=False):
+    return w.shape[0 if transposed else 1] * w.shape[2] * w.shape[3]
 
 
 def strided(a, steps):
@@ -64,7 +70,23 @@ def test_forward(layer, isa, threads, dtype, layout, activation, biased, seed):
             activations(x, layout, dtype), weights(w, layout, dtype), None if b is None else b.astype(dtype),
             activation=activation, layout=layout, algo=algo, **options,
         )  # fmt: skip
-    assert_close(y, activations(exact, layout), bound(dtype, w))
+    assert_close(y, activations(exact, layout), bound(dtype, terms(w), algo))
+
+
+@settings(max_examples=200)
+@given(layers(), *places, st.integers(0, 99))
+def test_weight_gradient(layer, isa, threads, dtype, layout, seed):
+    x_shape, w_shape, options, algo = layer
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal(x_shape, np.float32)
+    size = [n + sum(p) - w_shape[2] + 1 for n, p in zip(x_shape[2:], options["padding"], strict=True)]
+    dy = rng.standard_normal((x_shape[0], w_shape[0], *size), np.float32)
+    exact = weights(reference.conv2d_backward_weight(dy.astype(float), x.astype(float), w_shape, **options), layout)
+    with using_isa(isa), fastconv.threads(threads):
+        dw = backward_weight(
+            activations(dy, layout, dtype), activations(x, layout, dtype), exact.shape, layout=layout, algo=algo, **options
+        )
+    assert_close(dw, exact, bound(dtype, dy[:, 0].size, algo))
 
 
 @settings(max_examples=200)
@@ -85,7 +107,7 @@ def test_input_gradient(layer, isa, threads, dtype, layout, seed):
             activations(dy, layout, dtype), weights(w, layout, dtype), exact.shape, layout=layout, algo=algo, **options
         )
     # A filter of one of the groups sums over the filters of its group.
-    assert_close(dx, exact, bound(dtype, w, transposed=True))
+    assert_close(dx, exact, bound(dtype, terms(w, transposed=True), algo))
 
 
 @settings(max_examples=60)
@@ -98,7 +120,7 @@ def test_views(layer, x_steps, w_steps, dtype, layout, seed):
     exact = reference.conv2d(x.astype(float), w.astype(float), **options)
     x, w = activations(x, layout, dtype), weights(w, layout, dtype)
     y = fastconv.conv2d(strided(x, x_steps), strided(w, w_steps), layout=layout, algo="winograd", **options)
-    assert_close(y, activations(exact, layout), bound(dtype, np.empty(w_shape)))
+    assert_close(y, activations(exact, layout), bound(dtype, terms(np.empty(w_shape))))
 
 
 # Filters, strides and dilations whose phases of the input gradient are 3x3 or have no tap.
@@ -121,7 +143,7 @@ def test_strided_gradients_whose_phases_are_3x3(rng, isa, dtype, layout, name, a
     dx = backward_input(
         activations(dy, layout, dtype), weights(w, layout, dtype), exact.shape, layout=layout, algo=algo, **options
     )
-    assert_close(dx, exact, bound(dtype, w, transposed=True))
+    assert_close(dx, exact, bound(dtype, terms(w, transposed=True), algo))
 
 
 def test_transposed_convolution(rng, isa, dtype, layout):
@@ -131,7 +153,7 @@ def test_transposed_convolution(rng, isa, dtype, layout):
         activations(x, layout, dtype), weights(w, layout, dtype), b.astype(dtype),
         stride=2, padding=1, layout=layout, algo="winograd",
     )  # fmt: skip
-    assert_close(y, activations(exact, layout), bound(dtype, w, transposed=True))
+    assert_close(y, activations(exact, layout), bound(dtype, terms(w, transposed=True)))
 
 
 @pytest.mark.parametrize("algo", NAMES)
@@ -147,11 +169,12 @@ def test_bits_do_not_depend_on_threads(problem, isa, dtype, layout, algo):
         results = []
         for count in THREADS:
             with fastconv.threads(count):
-                results.append((forward(x, w, **options), backward_input(dy, w, x.shape, **options)))
-        assert [bool(np.isnan(a).any()) for a in results[0]] == [nan, nan]
-        for y, dx in results[1:]:
-            np.testing.assert_array_equal(y, results[0][0])
-            np.testing.assert_array_equal(dx, results[0][1])
+                y, dx = forward(x, w, **options), backward_input(dy, w, x.shape, **options)
+                results.append((y, dx, backward_weight(dy, x, w.shape, **options)))
+        assert [bool(np.isnan(a).any()) for a in results[0]] == [nan] * 3
+        for arrays in results[1:]:
+            for a, first in zip(arrays, results[0], strict=True):
+                np.testing.assert_array_equal(a, first)
 
 
 def test_a_held_layer_takes_it(rng, isa, dtype, layout):
@@ -187,20 +210,14 @@ def test_input_gradients_with_other_phases_are_refused(kernel, stride):
         fastconv.conv2d_backward_input(dy, w, (1, 2, 12, 12), stride=stride, algo="winograd")
 
 
-def test_the_weight_gradient_is_refused():
-    x, w = np.ones((1, 2, 12, 12)), np.ones((3, 2, 3, 3))
-    dy = fastconv.conv2d(x, w)
-    message = r"winograd.*cannot serve.*no weight gradient"
-    with pytest.raises(ValueError, match=message):
-        fastconv.conv2d_backward_weight(dy, x, w.shape, algo="winograd")
-    with pytest.raises(ValueError, match=message):
-        fastconv.conv2d_backward(dy, x, w, algo="winograd")
-    assert fastconv.conv2d_backward(dy, x, w, algo="winograd", needs="xb")[0].shape == x.shape
-
-
-def test_too_many_channels_for_the_scratch_are_refused():
-    shapes = (1, 10_000, 5, 300), (1, 10_000, 3, 3)
-    assert "winograd" not in {record.name for record in fastconv.algorithms(*shapes)}
-    x, w = (np.broadcast_to(np.float32(1), shape) for shape in shapes)
-    with pytest.raises(ValueError, match=r"winograd.*scratch"):
-        fastconv.conv2d(x, w, algo="winograd")
+def test_a_weight_gradient_of_many_tiles(rng, isa, dtype, layout):
+    """Several blocks of tiles, of several images each or of one."""
+    for shape, pad in (((9, 5, 30, 31), 1), ((1, 3, 200, 150), 2)):
+        x = rng.standard_normal(shape, np.float32)
+        dy = rng.standard_normal((shape[0], 7, shape[2] + 2 * pad - 2, shape[3] + 2 * pad - 2), np.float32)
+        exact = reference.conv2d_backward_weight(dy.astype(float), x.astype(float), (7, shape[1], 3, 3), padding=pad)
+        exact = weights(exact, layout)
+        dy, x = activations(dy, layout, dtype), activations(x, layout, dtype)
+        for algo in NAMES:
+            dw = backward_weight(dy, x, exact.shape, padding=pad, layout=layout, algo=algo)
+            assert_close(dw, exact, bound(dtype, dy.size / 7, algo))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import activations, weights
-from variants import WINOGRAD, backward_input, forward
+from variants import WINOGRAD, backward_input, backward_weight, forward
 
 SPECIAL = (np.nan, np.inf, -np.inf)
 
@@ -56,6 +56,21 @@ def test_one_at_every_pixel_of_an_output_gradient(rng, isa, dtype, layout, varia
     exact = backward_input(dy, w, shape, algo="im2col", **options)
     assert np.isnan(exact).any()
     assert_same(backward_input(dy, w, shape, algo=variant, **options), exact, scale=100)
+
+
+@pytest.mark.parametrize("of_x", [True, False], ids=["x", "dy"])
+def test_one_in_a_weight_gradient(rng, isa, dtype, layout, variant, of_x):
+    """At a corner, which one tap sees, at an edge, and inside, in different channels."""
+    side = WINOGRAD[variant][1]
+    x, dy = integers(rng, (2, 5, 12, 10), (2, 4, 13 - side, 11 - side))
+    special = x if of_x else dy
+    special[0, 0, 0, 0], special[1, 1, -1, 2], special[0, 2, 4, 4] = SPECIAL
+    x, dy = activations(x, layout, dtype), activations(dy, layout, dtype)
+    shape = weights(np.empty((4, 5, side, side)), layout).shape
+    exact = backward_weight(dy, x, shape, layout=layout, algo="im2col")
+    assert np.isnan(exact).any()
+    assert np.isfinite(exact).any()
+    assert_same(backward_weight(dy, x, shape, layout=layout, algo=variant), exact, scale=100)
 
 
 def test_a_nan_reaches_the_windows_that_hold_it(rng, isa, dtype, variant):

@@ -38,3 +38,11 @@ def backward_input(dy, w, input_shape, *, algo, **options):
     dx = np.full(input_shape, np.nan, dy.dtype)
     core.backward_input(dy, w, None, dx, algo, fastconv.get_num_threads())
     return dx
+
+
+def backward_weight(dy, x, weight_shape, *, algo, **options):
+    """conv2d_backward_weight by a private name; operands of one dtype, whose last axis has unit stride."""
+    core, _, _ = _convolution(**options).problem(dy.dtype, x.shape, weight_shape)
+    dw = np.full(weight_shape, np.nan, dy.dtype)
+    core.backward_weight(dy, x, dw, algo, fastconv.get_num_threads())
+    return dw
