@@ -96,10 +96,12 @@ const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation,
     if (!tap_places(c, r, at, &low_h, &low_w))
         return tap_places(c, 8 - r, at, &low_h, &low_w) ? fc_other_variant
                                                         : "it takes 3x3 and 5x5 filters with stride 1 and dilation 1";
-    if (!fc_winograd_plan_of(&plan, c, m, r))
+    const int fits = fc_winograd_plan_of(&plan, c, m, r);
+    const double point = (double)plan.points * (double)c->element, padding = 64;
+    const double row = (double)plan.tiles.ow * ((double)(c->q + c->m) + padding) * point;
+    if (!fits || (operation == FC_BACKWARD_WEIGHT && row > FC_SCRATCH_LIMIT - FC_WINOGRAD_SMALL_SCRATCH))
         return "a row of tiles with all its channels does not fit into a thread's scratch of 16 MiB";
-    if (operation == FC_BACKWARD_WEIGHT &&
-        (double)plan.points * (double)(c->m + 32) * (double)(c->q + 64) * (double)c->element > FC_WINOGRAD_SUM_LIMIT)
+    if (operation == FC_BACKWARD_WEIGHT && (double)c->m * ((double)c->q + padding) * point > FC_WINOGRAD_SUM_LIMIT)
         return "the transformed gradient takes more than 256 MiB";
     return NULL;
 }
