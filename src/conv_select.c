@@ -86,12 +86,11 @@ static int by_rank(const void *a, const void *b)
     return (left->cost > right->cost) - (left->cost < right->cost);
 }
 
-static fc_tap *take_taps(const fc_conv *conv) { return malloc((size_t)(conv->kh * conv->kw) * sizeof(fc_tap)); }
 
 fc_status fc_conv_algorithms(const fc_conv *conv, fc_operation operation, const char *algo, int threads,
                              fc_algorithm_record records[FC_ALGORITHM_COUNT])
 {
-    fc_tap *tap = take_taps(conv);
+    fc_tap *tap = fc_take_taps(conv);
     if (!tap)
         return FC_NO_MEMORY;
     for (int i = 0; i < FC_ALGORITHM_COUNT; i++) {
@@ -105,7 +104,7 @@ fc_status fc_conv_algorithms(const fc_conv *conv, fc_operation operation, const 
 
 const char *fc_conv_refusal(const fc_conv *conv, fc_operation operation, const char *algo)
 {
-    fc_tap *tap = take_taps(conv);
+    fc_tap *tap = fc_take_taps(conv);
     if (!tap)
         return fc_status_text(FC_NO_MEMORY);
     const char *refusal = "this build has no kernels for it";
