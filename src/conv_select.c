@@ -23,10 +23,12 @@ static void assess(const fc_conv *conv, fc_operation operation, const fc_conv_al
 {
     *record = (fc_algorithm_record){
         .name = algorithm->name, .variant = algorithm->variant, .reason = algorithm->rank, .eligible = 1};
-    const fc_view x = fc_dense_view(NULL, conv->layout, operation == FC_BACKWARD_INPUT ? conv->k : conv->c,
+    /* Nothing is read or written, but a driver plans otherwise where it has no output to store in. */
+    static const double place;
+    const fc_view x = fc_dense_view(&place, conv->layout, operation == FC_BACKWARD_INPUT ? conv->k : conv->c,
                                     operation == FC_BACKWARD_INPUT ? conv->oh : conv->h,
                                     operation == FC_BACKWARD_INPUT ? conv->ow : conv->w);
-    const fc_view y = fc_dense_view(NULL, conv->layout, operation == FC_BACKWARD_INPUT ? conv->c : conv->k,
+    const fc_view y = fc_dense_view(&place, conv->layout, operation == FC_BACKWARD_INPUT ? conv->c : conv->k,
                                     operation == FC_BACKWARD_INPUT ? conv->h : conv->oh,
                                     operation == FC_BACKWARD_INPUT ? conv->w : conv->ow);
     double longest = 1;

@@ -152,7 +152,7 @@ def claimed(source: Source, a: np.ndarray) -> np.ndarray:
     shape = list(a.shape)
     if not a.size or not a.ndim:
         return a
-    shape[axis] = choose(source, (2**20, 2**31, 2**40, 2**58))
+    shape[axis] = choose(source, (2**31, 2**40, 2**58))
     one = a[tuple(slice(0, 1) for _ in a.shape)]
     try:
         return np.broadcast_to(one, shape)
@@ -383,13 +383,13 @@ def arrays_of(values_: Any) -> list[np.ndarray]:
     return [a for a in values_ if isinstance(a, np.ndarray)]
 
 
-def bits(results: Any) -> list[bytes]:
-    results = results if isinstance(results, tuple) else (results,)
-    return [np.ascontiguousarray(a).tobytes() for a in arrays_of(results)]
-
-
 def small(a: np.ndarray) -> bool:
     return a.nbytes < 1 << 24 and a.dtype.kind != "O"
+
+
+def bits(results: Any) -> list[bytes]:
+    results = results if isinstance(results, tuple) else (results,)
+    return [np.ascontiguousarray(a).tobytes() for a in arrays_of(results) if small(a)]
 
 
 def check(call: Call) -> bool:
