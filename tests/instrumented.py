@@ -22,12 +22,9 @@ from typing import NamedTuple
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
-# Memory that others' libraries take and never give back; each names the report at its maker.
-LEAKS = TESTS / "lsan.supp"
+# What others report falsely; each line names the report at its maker.
 RACES = TESTS / "tsan.supp"
 MEMCHECK = TESTS / "valgrind.supp"
-
-WALK = ["test_bounds.py", "test_fuzz.py", "test_winograd.py", "test_errors.py", "test_plan.py", "test_nonfinite.py"]
 
 
 class Kind(NamedTuple):
