@@ -8,6 +8,7 @@ choose instead; what follows then goes to libFuzzer.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
@@ -23,6 +24,8 @@ BATCH = 1000
 
 def limit_memory() -> None:
     """Refuse claims beyond `MEMORY`, which the system would else grant and regret."""
+    if "LD_PRELOAD" in os.environ:  # a sanitizer maps more than that for itself, and has its own limit
+        return
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, hard))
 
