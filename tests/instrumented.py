@@ -86,7 +86,7 @@ def run(kind: Kind, library: Path, arguments: list[str]) -> int:
     selection = [str(TESTS / word) if word.endswith(".py") else word for word in arguments or kind.selection]
     if not any(word.startswith(str(TESTS)) for word in selection):
         selection.insert(0, str(TESTS))
-    pytest = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
+    pytest = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-s"]
     # From the build's folder: Python looks in the current one first, and in the checkout it would find the plain module.
     return subprocess.run([*kind.command, *pytest, *selection], cwd=library, env=environment).returncode
 
