@@ -53,7 +53,8 @@ KINDS = {
     "thread": Kind(
         "thread",
         "libtsan.so",
-        {"TSAN_OPTIONS": f"halt_on_error=1:report_signal_unsafe=0:suppressions={RACES}", "OMP_NUM_THREADS": "4"},
+        {"TSAN_OPTIONS": f"halt_on_error=1:report_signal_unsafe=0:suppressions={RACES}", "OMP_NUM_THREADS": "4",
+         "OPENBLAS_NUM_THREADS": "1"},  # whose threads it does not see wait either
         ["test_threads.py", "-k", "python_threads or (f32 or float32) and (avx2 or neon)"],
         ["setarch", platform.machine(), "-R"],
     ),
