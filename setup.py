@@ -32,6 +32,7 @@ ISAS = {"neon": ([], "FC_HAVE_NEON")} if ARM else {"baseline": ([], "FC_HAVE_BAS
 if X86:
     ISAS |= {"avx2": (AVX2, "FC_HAVE_AVX2"), "avx512": (AVX512, "FC_HAVE_AVX512")}
 
+
 def instrumentation(what: str) -> list[str]:
     """Return the flags that compile and link what ``FASTCONV_SANITIZE`` asks for."""
     if not what:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 
+
 class Kind(NamedTuple):
     """How one kind of instrumentation is built and run."""
 
