@@ -31,7 +31,7 @@ class Kind(NamedTuple):
     preload: str
     environment: dict[str, str]
     selection: list[str]
-    command: list[str] = []
+    command: tuple[str, ...] = ()
 
 
 # No report is suppressed. What the interpreter, NumPy and libgomp do among themselves is left out: they are not
@@ -41,7 +41,7 @@ KINDS = {
         "address,undefined",
         "libasan.so",
         {
-            "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=4096:detect_stack_use_after_return=1",
+            "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=4096",
             "UBSAN_OPTIONS": "print_stacktrace=1",
             "OMP_NUM_THREADS": "4",
         },
@@ -50,17 +50,17 @@ KINDS = {
     "thread": Kind(
         "thread",
         "libtsan.so",
-        {"TSAN_OPTIONS": "halt_on_error=1:report_signal_unsafe=0:ignore_noninstrumented_modules=1", "OMP_NUM_THREADS": "4",
-         "OPENBLAS_NUM_THREADS": "1"},
+        {"TSAN_OPTIONS": "halt_on_error=1:report_signal_unsafe=0:ignore_noninstrumented_modules=1",
+         "OMP_NUM_THREADS": "4", "OPENBLAS_NUM_THREADS": "1"},
         ["test_threads.py", "test_process.py", "-k", "python_threads or one_layer or pools and avx2 and float32"],
-        ["setarch", platform.machine(), "-R"],
+        ("setarch", platform.machine(), "-R"),
     ),
     "valgrind": Kind(
         "",
         "",
         {"PYTHONMALLOC": "malloc", "FASTCONV_ISA": "avx2", "OMP_NUM_THREADS": "2"},
         ["test_plan.py"],
-        ["valgrind", "--quiet", "--error-exitcode=9", "--exit-on-first-error=yes", "--leak-check=no"],
+        ("valgrind", "--quiet", "--error-exitcode=9", "--exit-on-first-error=yes", "--leak-check=no"),
     ),
     "coverage": Kind("coverage", "", {}, ["-k", "not examples and not cli and not docs"]),
 }  # fmt: skip
@@ -85,7 +85,7 @@ def run(kind: Kind, library: Path, arguments: list[str]) -> int:
     if not any(word.startswith(str(TESTS)) for word in selection):
         selection.insert(0, str(TESTS))
     pytest = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "-s"]
-    # From the build's folder: Python looks in the current one first, and in the checkout it would find the plain module.
+    # From the build's folder: Python looks in the current one first, and the checkout has the plain module.
     return subprocess.run([*kind.command, *pytest, *selection], cwd=library, env=environment).returncode
 
 

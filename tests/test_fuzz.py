@@ -15,6 +15,7 @@ sys.path.insert(0, str(FUZZ))
 
 from calls import Seeded, check, draw  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings("ignore:the matrix subclass")  # one of the hostile arguments
 KEPT = [int(line) for line in (FUZZ / "seeds.txt").read_text().split()]
 
 

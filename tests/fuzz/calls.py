@@ -404,7 +404,8 @@ def check(call: Call) -> bool:
             result = call.run()
             again = call._replace(threads=1).run() if call.threads > 1 and apart else result
     except REFUSALS as refusal:
-        assert str(refusal), f"{call}: a {type(refusal).__name__} that says nothing"
+        if not str(refusal):
+            raise AssertionError(f"{call}: a {type(refusal).__name__} that says nothing") from refusal
         assert before == [a.tobytes() for a in inputs], f"{call}: refused, but wrote to an input"
         return False
     except Exception as other:
