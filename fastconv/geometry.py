@@ -169,7 +169,9 @@ def check_windows_hold_pixels(sliding: Sliding, size: Pair, kernel: Pair, output
         if max(before, after) >= span:
             raise ValueError(f"padding {(before, after)} of the {name} must be smaller than the dilated kernel, {span}")
         # Taps further apart than the input is long can step over it: the first tap that is not before it lies beyond.
-        starts = range(-before, min(output[axis] * stride - before, 0), stride) if dilation > size[axis] else ()
+        # Where windows begin modulo the dilation moves on by a step, or not at all: then the first stands for all.
+        end = -before + 1 if stride % dilation == 0 else output[axis] * stride - before
+        starts = range(-before, min(end, 0), stride) if dilation > size[axis] else ()
         if any(start % dilation >= size[axis] for start in starts):
             raise ValueError(
                 f"a kernel of {kernel[axis]} with dilation {dilation} and padding {(before, after)} "

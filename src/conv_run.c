@@ -4,7 +4,7 @@
 #include "packed.h"
 #include "parallel.h"
 
-/* A phase that no tap reaches is the bias alone. */
+/* What no tap reaches is the bias alone. */
 static void fill_with_bias(const fc_correlation *c)
 {
     const double zero = 0;
@@ -14,13 +14,31 @@ static void fill_with_bias(const fc_correlation *c)
                              c->bias ? fc_at(c, c->bias, k) : (const void *)&zero);
 }
 
+/* Before the phases that taps reach are written. */
+static void fill_input_gradient(const fc_conv *p, const fc_operands *operands)
+{
+    const ptrdiff_t *stride = operands->y.stride;
+    const fc_correlation dx = {
+        .kernels = fc_kernels_for(p->dtype),
+        .element = p->dtype == FC_F32 ? sizeof(float) : sizeof(double),
+        .n = p->n,
+        .groups = p->groups,
+        .m = p->c / p->groups,
+        .oh = p->h,
+        .ow = p->w,
+        .y = (char *)operands->y.data,
+        .y_n = stride[0],
+        .y_c = stride[1],
+        .y_h = stride[2],
+        .y_w = stride[3],
+        .bias = operands->bias,
+    };
+    fill_with_bias(&dx);
+}
+
 static fc_status run_correlation(const fc_correlation *c, fc_operation operation, const fc_conv_algorithm *algorithm,
                                  int threads)
 {
-    if (c->taps == 0) {
-        fill_with_bias(c);
-        return FC_OK;
-    }
     void (*run)(const fc_correlation *, int, fc_workspace *) =
         operation == FC_BACKWARD_WEIGHT ? algorithm->correlate_weights : algorithm->correlate;
     fc_workspace workspace = {0};
@@ -34,13 +52,70 @@ static fc_status run_correlation(const fc_correlation *c, fc_operation operation
     return FC_OK;
 }
 
+/* The next row (column) from `i` on at which another set of taps finds something to read. */
+static ptrdiff_t next_cut(const fc_correlation *c, ptrdiff_t i, int columns)
+{
+    const ptrdiff_t in = columns ? c->w : c->h;
+    ptrdiff_t cut = columns ? c->ow : c->oh;
+    for (ptrdiff_t t = 0; t < c->taps; t++) {
+        const ptrdiff_t offset = columns ? c->tap[t].w : c->tap[t].h;
+        if (-offset > i)
+            cut = fc_min(cut, -offset);
+        if (in - offset > i)
+            cut = fc_min(cut, in - offset);
+    }
+    return cut;
+}
+
+/* A correlation with step 1 that leaves out what lies beyond the plane instead of reading zeros there: by rectangles of
+ * y, each with the taps that find something to read. */
+static fc_status run_without_padding(const fc_correlation *c, int threads)
+{
+    fc_tap *tap = malloc((size_t)c->taps * sizeof *tap);
+    if (!tap)
+        return FC_NO_MEMORY;
+    fc_status status = FC_OK;
+    for (ptrdiff_t i = 0, next_i; i < c->oh; i = next_i) {
+        next_i = next_cut(c, i, 0);
+        for (ptrdiff_t j = 0, next_j; j < c->ow && status == FC_OK; j = next_j) {
+            next_j = next_cut(c, j, 1);
+            fc_correlation part = *c;
+            part.tap = tap, part.taps = 0;
+            part.oh = next_i - i, part.ow = next_j - j;
+            part.y = fc_at(c, c->y, i * c->y_h + j * c->y_w);
+            for (ptrdiff_t t = 0; t < c->taps; t++) {
+                const ptrdiff_t h = i + c->tap[t].h, w = j + c->tap[t].w;
+                if (h >= 0 && h < c->h && w >= 0 && w < c->w)
+                    tap[part.taps++] = (fc_tap){h, w, c->tap[t].weight};
+            }
+            if (part.taps)
+                status = run_correlation(&part, FC_BACKWARD_INPUT, &fc_algorithm_im2col, threads);
+            else
+                fill_with_bias(&part);
+        }
+    }
+    free(tap);
+    return status;
+}
+
+/* The zeros around dy are the algorithms' own: no pixel of dx sees through them a weight that is not finite. Every
+ * pixel met them all, so that the first of each channel tells whether there is such a weight. */
+static int spreads_weights(const fc_conv *conv, const fc_correlation *c)
+{
+    int finite = 1;
+    for (ptrdiff_t k = 0; k < c->groups * c->m && finite; k++)
+        finite = __builtin_isfinite(c->kernels->sum(fc_at(c, c->y, k * c->y_c), 1));
+    return !finite && !__builtin_isfinite(c->kernels->sum(c->weights, conv->k * (conv->c / conv->groups) * conv->kh *
+                                                                          conv->kw));
+}
+
 fc_status fc_run_operation(const fc_conv *conv, fc_operation operation, const char *algo, const fc_operands *operands,
                            int threads)
 {
     fc_status status = fc_conv_check(conv);
     if (status != FC_OK)
         return status;
-    fc_tap *tap = malloc((size_t)(conv->kh * conv->kw) * sizeof *tap);
+    fc_tap *tap = fc_take_taps(conv);
     if (!tap)
         return FC_NO_MEMORY;
     double seconds;
@@ -48,18 +123,24 @@ fc_status fc_run_operation(const fc_conv *conv, fc_operation operation, const ch
     const fc_conv_algorithm *algorithm = fc_select(conv, operation, algo, held, tap, &seconds);
     if (!algorithm)
         status = FC_CANNOT_SERVE;
+    else if (!fc_correlations_cover(conv, operation))
+        fill_input_gradient(conv, operands);
     const ptrdiff_t count = fc_correlation_count(conv, operation);
     for (ptrdiff_t i = 0; i < count && status == FC_OK; i++) {
         fc_correlation c;
         fc_correlation_of(conv, operation, i, operands->x, operands->w, operands->y, tap, &c);
+        if (c.taps == 0)
+            continue;
         c.bias = operands->bias;
         c.relu = operands->relu;
         c.held = held;
+        const int useful = fc_useful_threads(threads, FC_MAX_THREADS, seconds / (double)count);
         if (held)
             status = fc_hold_weights(operands->packed, algorithm->packing(&c), &c, threads);
         if (status == FC_OK)
-            status = run_correlation(&c, operation, algorithm,
-                                     fc_useful_threads(threads, FC_MAX_THREADS, seconds / (double)count));
+            status = run_correlation(&c, operation, algorithm, useful);
+        if (status == FC_OK && operation == FC_BACKWARD_INPUT && spreads_weights(conv, &c))
+            status = run_without_padding(&c, useful);
     }
     free(tap);
     return status;

@@ -23,10 +23,12 @@ static void assess(const fc_conv *conv, fc_operation operation, const fc_conv_al
 {
     *record = (fc_algorithm_record){
         .name = algorithm->name, .variant = algorithm->variant, .reason = algorithm->rank, .eligible = 1};
-    const fc_view x = fc_dense_view(NULL, conv->layout, operation == FC_BACKWARD_INPUT ? conv->k : conv->c,
+    /* Nothing is read or written, but a driver plans otherwise where it has no output to store in. */
+    static const double place;
+    const fc_view x = fc_dense_view(&place, conv->layout, operation == FC_BACKWARD_INPUT ? conv->k : conv->c,
                                     operation == FC_BACKWARD_INPUT ? conv->oh : conv->h,
                                     operation == FC_BACKWARD_INPUT ? conv->ow : conv->w);
-    const fc_view y = fc_dense_view(NULL, conv->layout, operation == FC_BACKWARD_INPUT ? conv->c : conv->k,
+    const fc_view y = fc_dense_view(&place, conv->layout, operation == FC_BACKWARD_INPUT ? conv->c : conv->k,
                                     operation == FC_BACKWARD_INPUT ? conv->h : conv->oh,
                                     operation == FC_BACKWARD_INPUT ? conv->w : conv->ow);
     double longest = 1;
@@ -86,12 +88,11 @@ static int by_rank(const void *a, const void *b)
     return (left->cost > right->cost) - (left->cost < right->cost);
 }
 
-static fc_tap *take_taps(const fc_conv *conv) { return malloc((size_t)(conv->kh * conv->kw) * sizeof(fc_tap)); }
 
 fc_status fc_conv_algorithms(const fc_conv *conv, fc_operation operation, const char *algo, int threads,
                              fc_algorithm_record records[FC_ALGORITHM_COUNT])
 {
-    fc_tap *tap = take_taps(conv);
+    fc_tap *tap = fc_take_taps(conv);
     if (!tap)
         return FC_NO_MEMORY;
     for (int i = 0; i < FC_ALGORITHM_COUNT; i++) {
@@ -105,7 +106,7 @@ fc_status fc_conv_algorithms(const fc_conv *conv, fc_operation operation, const 
 
 const char *fc_conv_refusal(const fc_conv *conv, fc_operation operation, const char *algo)
 {
-    fc_tap *tap = take_taps(conv);
+    fc_tap *tap = fc_take_taps(conv);
     if (!tap)
         return fc_status_text(FC_NO_MEMORY);
     const char *refusal = "this build has no kernels for it";

@@ -4,7 +4,6 @@
 Arrays come checked by the Python layer; nothing is checked twice and nothing is computed here.
 """
 
-from cpython.exc cimport PyErr_NoMemory
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t
 
@@ -101,9 +100,8 @@ cdef extern from *:
 
 
 cdef int raise_for(fc_status status, str what) except -1:
-    if status == FC_NO_MEMORY:
-        PyErr_NoMemory()
-    raise ValueError(f"{what}: {fc_status_text(status).decode()}")
+    kind = MemoryError if status == FC_NO_MEMORY else ValueError
+    raise kind(f"{what}: {fc_status_text(status).decode()}")
 
 
 cdef fc_dtype dtype_of(cnp.dtype dtype):

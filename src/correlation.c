@@ -1,6 +1,8 @@
 /* From convolutions to correlations: strides, taps and phases. */
 #include "correlation.h"
 
+#include <stdlib.h>
+
 fc_view fc_dense_view(const void *data, fc_layout layout, ptrdiff_t c, ptrdiff_t h, ptrdiff_t w)
 {
     if (layout == FC_NCHW)
@@ -59,19 +61,36 @@ static void whole_correlation(const fc_conv *p, fc_view x, const void *w, fc_vie
 }
 
 /* dx[i*stride + phase] gathers dy[i + offset] over the taps r with r*dilation = phase + pad (mod stride):
- * the forward pass read pixel i*stride + phase through tap r for output (i*stride + phase + pad - r*dilation)/stride. */
-static int tap_reaches(ptrdiff_t phase, ptrdiff_t pad, ptrdiff_t reach, ptrdiff_t stride, ptrdiff_t *offset)
+ * the forward pass read pixel i*stride + phase through tap r for output (i*stride + phase + pad - r*dilation)/stride.
+ * Every `period`-th tap reaches the same phase, so that each of the first `period` taps stands for a phase, and phases
+ * that none reaches need not be looked at. */
+static ptrdiff_t period(ptrdiff_t stride, ptrdiff_t dilation)
 {
-    const ptrdiff_t distance = phase + pad - reach;
-    *offset = distance / stride;
-    return distance % stride == 0;
+    ptrdiff_t a = stride, b = dilation;
+    while (b) {
+        const ptrdiff_t rest = a % b;
+        a = b, b = rest;
+    }
+    return stride / a;
 }
 
-static void phase_correlation(const fc_conv *p, ptrdiff_t phase_h, ptrdiff_t phase_w, fc_view dy, const void *w,
+static ptrdiff_t phase_of_tap(ptrdiff_t reach, ptrdiff_t pad, ptrdiff_t stride)
+{
+    const ptrdiff_t phase = (reach - pad) % stride;
+    return phase < 0 ? phase + stride : phase;
+}
+
+static void phase_correlation(const fc_conv *p, ptrdiff_t first_r, ptrdiff_t first_s, fc_view dy, const void *w,
                               fc_view dx, fc_tap *tap, fc_correlation *out)
 {
     const weight_strides ws = strides_of_weights(p);
+    const ptrdiff_t step_r = period(p->stride_h, p->dilation_h), step_s = period(p->stride_w, p->dilation_w);
+    const ptrdiff_t phase_h = phase_of_tap(first_r * p->dilation_h, p->pad_top, p->stride_h);
+    const ptrdiff_t phase_w = phase_of_tap(first_s * p->dilation_w, p->pad_left, p->stride_w);
     fc_correlation c = common(p, w);
+    *out = c;
+    if (phase_h >= p->h || phase_w >= p->w)
+        return;
     dx.data = fc_at(&c, dx.data, phase_h * dx.stride[2] + phase_w * dx.stride[3]);
     dx.stride[2] *= p->stride_h, dx.stride[3] *= p->stride_w;
     set_views(&c, dy, dx);
@@ -82,29 +101,40 @@ static void phase_correlation(const fc_conv *p, ptrdiff_t phase_h, ptrdiff_t pha
     c.ow = fc_ceil_div(p->w - phase_w, p->stride_w);
     c.stride_h = c.stride_w = 1;
     c.tap = tap;
-    ptrdiff_t h, x;
-    for (ptrdiff_t r = 0; r < p->kh; r++)
-        if (tap_reaches(phase_h, p->pad_top, r * p->dilation_h, p->stride_h, &h))
-            for (ptrdiff_t s = 0; s < p->kw; s++)
-                if (tap_reaches(phase_w, p->pad_left, s * p->dilation_w, p->stride_w, &x))
-                    tap[c.taps++] = (fc_tap){h, x, r * ws.r + s * ws.s};
+    for (ptrdiff_t r = first_r; r < p->kh; r += step_r)
+        for (ptrdiff_t s = first_s; s < p->kw; s += step_s)
+            tap[c.taps++] = (fc_tap){(phase_h + p->pad_top - r * p->dilation_h) / p->stride_h,
+                                     (phase_w + p->pad_left - s * p->dilation_w) / p->stride_w, r * ws.r + s * ws.s};
     *out = c;
+}
+
+static ptrdiff_t phases_h(const fc_conv *p) { return fc_min(p->kh, period(p->stride_h, p->dilation_h)); }
+static ptrdiff_t phases_w(const fc_conv *p) { return fc_min(p->kw, period(p->stride_w, p->dilation_w)); }
+
+/* A claimed size costs nothing, but a list of its taps does: this bounds it to 1.5 GiB. */
+enum { MOST_TAPS = 1 << 26 };
+
+fc_tap *fc_take_taps(const fc_conv *p)
+{
+    const ptrdiff_t taps = p->kh * p->kw;
+    return taps > MOST_TAPS ? NULL : malloc((size_t)taps * sizeof(fc_tap));
 }
 
 ptrdiff_t fc_correlation_count(const fc_conv *p, fc_operation operation)
 {
-    if (operation != FC_BACKWARD_INPUT)
-        return 1;
-    /* Phases beyond the image hold no pixel. */
-    return fc_min(p->stride_h, p->h) * fc_min(p->stride_w, p->w);
+    return operation == FC_BACKWARD_INPUT ? phases_h(p) * phases_w(p) : 1;
+}
+
+int fc_correlations_cover(const fc_conv *p, fc_operation operation)
+{
+    return operation != FC_BACKWARD_INPUT || (phases_h(p) == p->stride_h && phases_w(p) == p->stride_w);
 }
 
 void fc_correlation_of(const fc_conv *p, fc_operation operation, ptrdiff_t i, fc_view x, const void *w, fc_view y,
                        fc_tap *tap, fc_correlation *out)
 {
-    const ptrdiff_t phases_w = fc_min(p->stride_w, p->w);
     if (operation == FC_BACKWARD_INPUT)
-        phase_correlation(p, i / phases_w, i % phases_w, x, w, y, tap, out);
+        phase_correlation(p, i / phases_w(p), i % phases_w(p), x, w, y, tap, out);
     else
         whole_correlation(p, x, w, y, tap, out);
 }

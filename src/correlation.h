@@ -62,9 +62,13 @@ static inline ptrdiff_t fc_part(ptrdiff_t count, ptrdiff_t parts, ptrdiff_t i)
 }
 
 /* correlation.c: how many correlations an operation is, and the i-th of them. `x` is what it reads (dy for the input
- * gradient), `y` what it writes (y, dx; dy for the weight gradient, which writes `w`). An input gradient's phase may
- * have no taps. `tap` has room for kh * kw. */
+ * gradient), `y` what it writes (y, dx; dy for the weight gradient, which writes `w`). An input gradient's phase has no
+ * taps where it lies beyond the image. `tap` has room for kh * kw. */
 ptrdiff_t fc_correlation_count(const fc_conv *conv, fc_operation operation);
+/* Whether they write all of it, or leave out phases of an input gradient that no tap reaches. */
+int fc_correlations_cover(const fc_conv *conv, fc_operation operation);
+/* Room for the taps of a convolution; NULL if there is none. */
+fc_tap *fc_take_taps(const fc_conv *conv);
 void fc_correlation_of(const fc_conv *conv, fc_operation operation, ptrdiff_t i, fc_view x, const void *w, fc_view y,
                        fc_tap *tap, fc_correlation *out);
 fc_view fc_dense_view(const void *data, fc_layout layout, ptrdiff_t c, ptrdiff_t h, ptrdiff_t w);

@@ -5,12 +5,14 @@
 #ifdef _OPENMP
 #include <omp.h>
 #include <pthread.h>
-
-/* libgomp's pool does not survive a fork: a region in the child would wait for threads that do not exist. */
-static int forked;
-static void after_fork_in_child(void) { forked = 1; }
-__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
 #endif
+
+typedef struct {
+    int threads;
+    ptrdiff_t tasks;
+    fc_task run;
+    void *context;
+} parallel_loop;
 
 /* Waking a sleeping pool takes 23-35 us, a spinning one 1 us (measured with libgomp, 2 threads): below this much
  * estimated work, which takes about twice as long with everything around it, a call stays serial. */
@@ -41,20 +43,104 @@ int fc_useful_threads(int threads, ptrdiff_t tasks, double seconds)
     return tasks < threads ? (int)tasks : threads;
 }
 
+static void run_serially(const parallel_loop *loop)
+{
+    for (ptrdiff_t task = 0; task < loop->tasks; task++)
+        loop->run(loop->context, task, 0);
+}
+
+#ifdef _OPENMP
+/* ThreadSanitizer does not see how libgomp's threads wait for each other (GCC bug 55561): it is told. */
+#ifdef __SANITIZE_THREAD__
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#define TELL(what, loop) __tsan_##what((void *)(loop))
+#else
+#define TELL(what, loop) ((void)0)
+#endif
+
+__attribute__((no_sanitize("thread"))) static void run_in_region(const parallel_loop *loop)
+{
+    TELL(release, loop);
+#pragma omp parallel num_threads(loop->threads)
+    {
+        TELL(acquire, loop);
+        const int thread = omp_get_thread_num();
+#pragma omp for schedule(dynamic, 1)
+        for (ptrdiff_t task = 0; task < loop->tasks; task++)
+            loop->run(loop->context, task, thread);
+        TELL(release, loop);
+    }
+    TELL(acquire, loop);
+}
+
+/* libgomp's pool belongs to the thread that opens regions and does not survive a fork: in the child, a region of the
+ * thread that forked would wait for threads that do not exist. A new thread has a new pool, so that one opens regions
+ * for it. It is one a process, since of the parent's threads a child has only the one that forked. */
+static _Thread_local int pool_is_lost;
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    const parallel_loop *loop;  /* what is asked for; NULL once it is done */
+    int started;
+} proxy = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, NULL, 0};
+
+static void after_fork_in_child(void)
+{
+    pool_is_lost = 1;
+    pthread_mutex_init(&proxy.lock, NULL);
+    pthread_cond_init(&proxy.changed, NULL);
+    proxy.loop = NULL;
+    proxy.started = 0;
+}
+
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
+
+static void *serve_proxy(void *unused)
+{
+    pthread_mutex_lock(&proxy.lock);
+    for (;;) {
+        while (!proxy.loop)
+            pthread_cond_wait(&proxy.changed, &proxy.lock);
+        run_in_region(proxy.loop);
+        proxy.loop = NULL;
+        pthread_cond_broadcast(&proxy.changed);
+    }
+    return unused;
+}
+
+/* Whether there was a thread to run it. */
+static int run_by_proxy(const parallel_loop *loop)
+{
+    if (!proxy.started) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, serve_proxy, NULL) != 0)
+            return 0;
+        pthread_detach(thread);
+        proxy.started = 1;
+    }
+    pthread_mutex_lock(&proxy.lock);
+    proxy.loop = loop;
+    pthread_cond_broadcast(&proxy.changed);
+    while (proxy.loop)
+        pthread_cond_wait(&proxy.changed, &proxy.lock);
+    pthread_mutex_unlock(&proxy.lock);
+    return 1;
+}
+#endif
+
 void fc_parallel_for(int threads, ptrdiff_t tasks, fc_task run, void *context)
 {
+    const parallel_loop loop = {threads, tasks, run, context};
 #ifdef _OPENMP
-    if (threads > 1 && tasks > 1 && !forked) {
-#pragma omp parallel num_threads(threads)
-        {
-            const int thread = omp_get_thread_num();
-#pragma omp for schedule(dynamic, 1)
-            for (ptrdiff_t task = 0; task < tasks; task++)
-                run(context, task, thread);
+    if (threads > 1 && tasks > 1) {
+        if (!pool_is_lost) {
+            run_in_region(&loop);
+            return;
         }
-        return;
+        if (run_by_proxy(&loop))
+            return;
     }
 #endif
-    for (ptrdiff_t task = 0; task < tasks; task++)
-        run(context, task, 0);
+    run_serially(&loop);
 }

@@ -40,7 +40,7 @@ static fc_status check_axis(ptrdiff_t in, ptrdiff_t kernel, ptrdiff_t out, ptrdi
         __builtin_mul_overflow(out - 1, stride, &reach))
         return FC_OVERFLOW;
     if (padded > PTRDIFF_MAX / HEADROOM || span > PTRDIFF_MAX / HEADROOM || reach > PTRDIFF_MAX / HEADROOM ||
-        stride > PTRDIFF_MAX / HEADROOM)
+        stride > PTRDIFF_MAX / HEADROOM || dilation > PTRDIFF_MAX / HEADROOM)
         return FC_OVERFLOW;
     if (ceil_mode ? reach >= in + before : reach + span > padded)
         return FC_BAD_PROBLEM;
@@ -70,7 +70,9 @@ static int windows_hold_pixels(ptrdiff_t in, ptrdiff_t kernel, ptrdiff_t out, pt
         return 0;
     if (dilation <= in)
         return 1;
-    for (ptrdiff_t i = 0; i < out && i * stride < before; i++)
+    /* Where windows begin modulo the dilation moves by a step, and leaves what the input covers after `in` windows. */
+    const ptrdiff_t windows = stride % dilation == 0 ? 1 : out;
+    for (ptrdiff_t i = 0; i < windows && i * stride < before; i++)
         if ((dilation - (before - i * stride) % dilation) % dilation >= in)
             return 0;
     return 1;
