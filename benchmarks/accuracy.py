@@ -3,8 +3,9 @@
     python benchmarks/accuracy.py --plot accuracy.png
 
 Errors are relative to the root mean square of the exact output. Data are normal, N(0, 1), or normal behind a ReLU;
-weights are normal. The channels are those that are summed: of the images in the forward pass, of the output's gradient
-in the input gradient. The table is Markdown, as `docs/accuracy.md` has it.
+weights are normal. What is summed over grows: the channels of the images in the forward pass, of the output's gradient
+in the input gradient, and the images of 28 x 28 pixels in the weight gradient. The table is Markdown, as
+`docs/accuracy.md` has it.
 """
 
 import argparse
@@ -30,15 +31,18 @@ from fastconv.conv_layer import Convolution
 Array = NDArray[Any]
 
 CHANNELS = (16, 32, 64, 128, 256, 512, 1024)
+IMAGES = (1, 2, 4, 8, 16, 32, 128)  # of the weight gradient: 784 to 100,352 terms
 OTHER_CHANNELS = 64  # those that are not summed
 SIZE = 28  # pixels of a side; with the filters 50,176 outputs, of which the maximum is taken
 OTHER_SHAPE = (1, OTHER_CHANNELS, SIZE, SIZE)
-VARIANTS = {"F(2x2,3x3)": 3, "F(4x4,3x3)": 3, "F(2x2,5x5)": 5}  # of Winograd, by the filters they take
+# Of Winograd, by the filters they take.
+VARIANTS = {"F(2x2,3x3)": 3, "F(4x4,3x3)": 3, "F(6x6,3x3)": 3, "F(2x2,5x5)": 5, "F(4x4,5x5)": 5}
 FILTERS = (3, 5)
 ALGORITHMS = ("direct", "im2col", *VARIANTS)
-PASSES = ("forward", "input gradient")
+PASSES = ("forward", "input gradient", "weight gradient")
+FEW_CHANNELS = 16  # of the weight gradient
 DATA = ("N(0,1)", "ReLU of N(0,1)")
-WIDTH = 160
+WIDTH = 200
 
 
 @dataclass(frozen=True)
@@ -61,57 +65,67 @@ class Errors:
 
 @dataclass(frozen=True)
 class Row:
-    """One problem, its filters of `side` x `side` taps, and the errors of the algorithms that serve it."""
+    """One problem, its filters of `side` x `side` taps, and the errors of the algorithms that serve it.
+
+    `summed` counts channels, or images in the weight gradient.
+    """
 
     operation: str
     side: int
     data: str
-    channels: int
+    summed: int
     errors: dict[str, Errors]
 
 
-def compute(operation: str, x: Array, w: Array, algo: str) -> Array:
-    """Compute a pass in the dtype of the data."""
-    if algo in VARIANTS:
-        return compute_variant(operation, x, w, algo)
-    if operation == "forward":
-        return fastconv.conv2d(x, w, padding="same", algo=algo)
-    return fastconv.conv2d_backward_input(x, w, OTHER_SHAPE, padding="same", algo=algo)
+def compute(operation: str, x: Array, w: Array, side: int, algo: str) -> Array:
+    """Compute a pass by an algorithm, or by a variant, which only the core knows by name.
 
-
-def compute_variant(operation: str, x: Array, w: Array, variant: str) -> Array:
-    """Compute a pass by a variant that only the core knows by name: ``algo="winograd"`` takes the faster one."""
-    images = x.shape if operation == "forward" else OTHER_SHAPE
-    problem, _, _ = Convolution.of(2, 1, "same", 1, 1, "NCHW").problem(x.dtype, images, w.shape)
-    assert problem is not None  # N is not 0
-    result = np.empty(OTHER_SHAPE, x.dtype)
-    if operation == "forward":
-        problem.forward(x, w, None, result, False, variant, fastconv.get_num_threads(), None)
+    `x` is what the pass reads, images or the gradient of the output; `w` the filters, or that gradient in the weight
+    gradient.
+    """
+    if operation == "weight gradient":
+        images, filters = x.shape, (OTHER_CHANNELS, FEW_CHANNELS, side, side)
     else:
-        problem.backward_input(x, w, None, result, variant, fastconv.get_num_threads())
+        images, filters = x.shape if operation == "forward" else OTHER_SHAPE, w.shape
+    problem, _, _ = Convolution.of(2, 1, "same", 1, 1, "NCHW").problem(x.dtype, images, filters)
+    assert problem is not None  # N is not 0
+    result = np.empty(filters if operation == "weight gradient" else OTHER_SHAPE, x.dtype)
+    threads = fastconv.get_num_threads()
+    if operation == "forward":
+        problem.forward(x, w, None, result, False, algo, threads, None)
+    elif operation == "input gradient":
+        problem.backward_input(x, w, None, result, algo, threads)
+    else:
+        problem.backward_weight(w, x, result, algo, threads)
     return result
 
 
-def exact(operation: str, x: Array, w: Array) -> Array:
+def exact(operation: str, x: Array, w: Array, side: int) -> Array:
     """Compute the same in float64, in plain NumPy."""
     x, w = x.astype(np.float64), w.astype(np.float64)
     if operation == "forward":
         return reference.conv2d(x, w, padding="same")
-    return reference.conv2d_backward_input(x, w, OTHER_SHAPE, padding="same")
+    if operation == "input gradient":
+        return reference.conv2d_backward_input(x, w, OTHER_SHAPE, padding="same")
+    return reference.conv2d_backward_weight(w, x, (OTHER_CHANNELS, FEW_CHANNELS, side, side), padding="same")
 
 
-def measure(operation: str, side: int, data: str, channels: int, seed: int) -> Row:
-    """Measure all algorithms on one problem; `x` is what the pass reads, images or the gradient of the output."""
+def measure(operation: str, side: int, data: str, summed: int, seed: int) -> Row:
+    """Measure all algorithms on one problem."""
     rng = np.random.default_rng(seed)
-    x = rng.standard_normal((1, channels, SIZE, SIZE), dtype=np.float32)
+    if operation == "weight gradient":
+        shape, others = (summed, FEW_CHANNELS, SIZE, SIZE), (summed, OTHER_CHANNELS, SIZE, SIZE)
+    else:
+        filters = (OTHER_CHANNELS, summed) if operation == "forward" else (summed, OTHER_CHANNELS)
+        shape, others = (1, summed, SIZE, SIZE), (*filters, side, side)
+    x = rng.standard_normal(shape, dtype=np.float32)
     if data != DATA[0]:
         x = np.maximum(x, 0)
-    filters = (OTHER_CHANNELS, channels) if operation == "forward" else (channels, OTHER_CHANNELS)
-    w = rng.standard_normal((*filters, side, side), dtype=np.float32)
-    expected = exact(operation, x, w)
+    w = rng.standard_normal(others, dtype=np.float32)
+    expected = exact(operation, x, w, side)
     serving = [algo for algo in ALGORITHMS if VARIANTS.get(algo, side) == side]
-    errors = {algo: Errors.of(compute(operation, x, w, algo), expected) for algo in serving}
-    return Row(operation, side, data, channels, errors)
+    errors = {algo: Errors.of(compute(operation, x, w, side, algo), expected) for algo in serving}
+    return Row(operation, side, data, summed, errors)
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -119,11 +133,11 @@ def table(rows: Sequence[Row]) -> Table:
     result = Table(box=MARKDOWN)
     for heading in ("pass", "filters", "data"):
         result.add_column(heading, no_wrap=True)
-    for heading in ("channels", *ALGORITHMS):
+    for heading in ("summed", *ALGORITHMS):
         result.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         cells = (str(row.errors[algo]) if algo in row.errors else "-" for algo in ALGORITHMS)
-        result.add_row(row.operation, f"{row.side}x{row.side}", row.data, str(row.channels), *cells)
+        result.add_row(row.operation, f"{row.side}x{row.side}", row.data, str(row.summed), *cells)
     return result
 
 
@@ -133,23 +147,23 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 
     columns = [(side, data) for side in FILTERS for data in DATA]
     figure, axes = plt.subplots(
-        len(PASSES), len(columns), figsize=(17, 8), sharex=True, sharey=True, layout="constrained"
+        len(PASSES), len(columns), figsize=(17, 11), sharex="row", sharey=True, layout="constrained"
     )
     for line, operation in zip(axes, PASSES, strict=True):
         for axis, (side, data) in zip(line, columns, strict=True):
             panel = [row for row in rows if (row.operation, row.side, row.data) == (operation, side, data)]
-            channels = [row.channels for row in panel]
+            summed = [row.summed for row in panel]
             for i, algo in enumerate(ALGORITHMS):
                 # Empty lines give every panel the legend of all; the widths let what coincides show through.
                 errors, width = [row.errors[algo] for row in panel if algo in row.errors], max(1, 4 - i)
-                at = channels[: len(errors)]
+                at = summed[: len(errors)]
                 axis.plot(at, [error.rms for error in errors], f"C{i}o-", lw=width, label=f"{algo}, RMS")
                 axis.plot(at, [error.largest for error in errors], f"C{i}^--", lw=width, label=f"{algo}, largest")
             axis.set(xscale="log", yscale="log", title=f"{operation}, {side}x{side}, {data}")
-            axis.set_xticks(channels, [str(count) for count in channels])
+            axis.set_xticks(summed, [str(count) for count in summed])
             axis.minorticks_off()
             axis.grid(alpha=0.3)
-    figure.supxlabel("channels that are summed")
+    figure.supxlabel("channels that are summed; in the weight gradient images of 28 x 28 pixels")
     figure.supylabel("error, relative to the RMS of the output")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(ALGORITHMS))
     figure.savefig(path, dpi=120)
@@ -164,7 +178,7 @@ def main() -> int:
     arguments = parser.parse_args()
     console = Console(highlight=False)
     console.width = max(console.width, WIDTH)
-    problems = list(product(PASSES, FILTERS, DATA, CHANNELS))
+    problems = [*product(PASSES[:2], FILTERS, DATA, CHANNELS), *product(PASSES[2:], FILTERS, DATA, IMAGES)]
     rows = [
         measure(*problem, arguments.seed)
         for problem in track(problems, "measuring", console=console, transient=True, disable=not console.is_terminal)
