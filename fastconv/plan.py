@@ -47,7 +47,8 @@ class Conv2d:
     -----
     Weights are packed by the first call that takes an algorithm and held for those that follow; Winograd's transformed
     filters take 4 times the memory of 3x3 filters. Several threads may call one instance at once. Instances pickle and
-    copy; the copy packs again, for the processor it is on. Where an input promotes the weights to another dtype, they are converted in that call.
+    copy; the copy packs again, for the processor it is on. Where an input promotes the weights to another dtype, they
+    are converted in that call.
 
     Examples
     --------

@@ -84,7 +84,12 @@ def test_weight_gradient(layer, isa, threads, dtype, layout, seed):
     exact = weights(reference.conv2d_backward_weight(dy.astype(float), x.astype(float), w_shape, **options), layout)
     with using_isa(isa), fastconv.threads(threads):
         dw = backward_weight(
-            activations(dy, layout, dtype), activations(x, layout, dtype), exact.shape, layout=layout, algo=algo, **options
+            activations(dy, layout, dtype),
+            activations(x, layout, dtype),
+            exact.shape,
+            layout=layout,
+            algo=algo,
+            **options,
         )
     assert_close(dw, exact, bound(dtype, dy[:, 0].size, algo))
 

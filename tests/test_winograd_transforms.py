@@ -11,6 +11,7 @@ from variants import FAST, OF_3X3, WINOGRAD, backward_input, backward_weight, fo
 import fastconv
 from fastconv import reference
 
+
 def points_of_pairs(*pairs):
     return [Fraction(0), *(sign * Fraction(point) for point in pairs for sign in (1, -1))]
 
