@@ -145,6 +145,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     """Draw the errors over the channels, a panel for each pass and kind of data."""
     from matplotlib import pyplot as plt
 
+    plt.style.use("tableau-colorblind10")
     columns = [(side, data) for side in FILTERS for data in DATA]
     figure, axes = plt.subplots(
         len(PASSES), len(columns), figsize=(17, 11), sharex="row", sharey=True, layout="constrained"
@@ -166,7 +167,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     figure.supxlabel("channels that are summed; in the weight gradient images of 28 x 28 pixels")
     figure.supylabel("error, relative to the RMS of the output")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(ALGORITHMS))
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=72)
     plt.close(figure)
 
 
