@@ -1,7 +1,6 @@
 /* Winograd convolution F(m x m, r x r) of square filters with stride 1, by blocks of rows of tiles.
  *
- * The rows of an image are copied once, split by tile phase so that element (i, j) of all tiles in a row is one run, and
- * transformed into panels of tiles. Then, a panel of filters at a time, the filters are transformed, multiplied point by
+ * Tiles are transformed a vector of channels at a time (winograd_image.c). Then, a panel of filters at a time, the filters are transformed, multiplied point by
  * point with the tiles by the micro-kernel, lanes along filters, and the products transformed into the output.
  *
  * With blocks for everybody, each is one task and stays in its thread's scratch. With few, all threads transform the
@@ -20,7 +19,7 @@ typedef struct {
     ptrdiff_t tasks;          /* a block of a group each */
     ptrdiff_t shared_blocks;  /* blocks whose image is transformed by all threads together; 0: by its task */
     ptrdiff_t first_task;     /* of the shared ones at hand */
-    ptrdiff_t chunks;         /* of channels, for the transform of a shared block */
+    ptrdiff_t vectors;        /* of channels, each a task where the image is shared */
     size_t scratch_bytes;
     char *shared, *scratch;
 } winograd_job;
@@ -28,7 +27,7 @@ typedef struct {
 /* A block of a group: rows of tiles, and the pieces of the thread's scratch. */
 typedef struct {
     const winograd_job *job;
-    ptrdiff_t group, first_row, rows, tile_panels;
+    ptrdiff_t group, first_row, rows, tiles, tile_panels;
     char *image, *transformed, *filters, *product, *y, *again;
 } winograd_task;
 
@@ -85,7 +84,7 @@ static winograd_task lay_out(winograd_job *job, char *base)
     const fc_correlation *c = &plan->c;
     fc_workspace workspace = {.base = base};
     winograd_task task = {.job = job};
-    task.image = fc_take(&workspace, (size_t)plan->image.plane * c->element);
+    task.image = fc_take(&workspace, fc_winograd_image_bytes(plan));
     task.transformed = job->shared_blocks ? NULL : fc_take(&workspace, transformed_bytes(plan));
     if (!c->packed)
         task.filters = fc_take(&workspace, (size_t)plan->filters.panel_step * c->element);
@@ -95,7 +94,7 @@ static winograd_task lay_out(winograd_job *job, char *base)
     if (!base) {
         fc_tap tap[FC_WINOGRAD_TAPS];
         fc_workspace again = {0};
-        const image_part largest = {.rows = plan->image.rows};
+        const image_part largest = {.rows = fc_min(plan->tiles.oh, fc_ceil_div(plan->rows, plan->blocks))};
         const fc_correlation all = region(&task, &largest, 0, 1, tap);
         fc_im2col_in_task(&all, &again);
         fc_take(&workspace, again.used);
@@ -113,57 +112,22 @@ static winograd_task begin_task(winograd_job *job, ptrdiff_t index, int thread)
     task.group = index / plan->blocks;
     task.first_row = fc_part(plan->rows, plan->blocks, block);
     task.rows = fc_part(plan->rows, plan->blocks, block + 1) - task.first_row;
-    task.tile_panels = fc_winograd_tile_panels(plan, task.rows);
+    task.tiles = task.rows * plan->tiles.ow;
+    task.tile_panels = fc_winograd_tile_panels(plan, task.tiles);
     if (job->shared_blocks)
         task.transformed = job->shared + (size_t)(index - job->first_task) * transformed_bytes(plan);
     return task;
 }
 
-static ptrdiff_t first_tile(const winograd_task *task, ptrdiff_t panel)
-{
-    return fc_winograd_panel_tile(&task->job->plan, task->rows, task->tile_panels, panel);
-}
-
-/* A row of tiles of one channel, from tile `first` of the block on, into the panels that it meets. What a vector writes
- * behind the end is overwritten by the next row or channels; the last channels are written exactly. */
-static void transform_row(const winograd_task *task, fc_winograd_input *in, ptrdiff_t q, ptrdiff_t first,
-                          ptrdiff_t *panel)
+/* A vector of channels, from q on. */
+static void transform_image(const winograd_task *task, ptrdiff_t q)
 {
     const fc_winograd_plan *plan = &task->job->plan;
-    const fc_correlation *c = &plan->tiles;
-    const char *row = in->image;
-    for (ptrdiff_t tile = first, end = first + c->ow; tile < end; tile += in->tiles) {
-        ptrdiff_t next = first_tile(task, *panel + 1);
-        if (tile == next)
-            next = first_tile(task, ++*panel + 1);
-        const ptrdiff_t begin = first_tile(task, *panel);
-        in->tiles = fc_min(end, next) - tile;
-        in->image = fc_at(c, row, tile - first);
-        in->transformed = fc_at(c, task->transformed, begin * c->q + q * (next - begin) + tile - begin);
-        c->kernels->winograd_input(in);
-    }
-}
-
-static void transform_image(const winograd_task *task, ptrdiff_t q0, ptrdiff_t q1)
-{
-    const fc_winograd_plan *plan = &task->job->plan;
-    const fc_correlation *c = &plan->tiles;
-    const ptrdiff_t panels = task->tile_panels;
-    const ptrdiff_t shortest = panels <= task->rows ? task->rows / panels * c->ow : c->ow / (panels / task->rows);
-    fc_winograd_input in = {.size = plan->size, .offset = plan->offset, .point_step = plan->image_step};
-    for (ptrdiff_t q = q0; q < q1; q++) {
-        image_part part = {0};
-        ptrdiff_t panel = 0;
-        in.exact = (q1 - 1 - q) * shortest < c->kernels->lanes;
-        while (next_part(task, &part)) {
-            const char *x = fc_at(c, c->x, part.n * c->x_n + (task->group * c->q + q) * c->x_c);
-            fc_fill_image_block(&plan->image, c, x, 1, part.row, part.rows, task->image);
-            for (ptrdiff_t row = 0; row < part.rows; row++) {
-                in.image = fc_at(c, task->image, row * fc_block_row_step(&plan->image, c));
-                transform_row(task, &in, q, (part.at + row) * c->ow, &panel);
-            }
-        }
-    }
+    const fc_correlation *c = &plan->c;
+    const fc_winograd_planes planes = fc_winograd_planes_of_x(plan);
+    fc_winograd_transform_tiles(plan, &planes, task->group * c->q + q, fc_min(c->kernels->lanes, c->q - q),
+                                task->first_row, task->rows, task->image, fc_at(c, task->transformed, q),
+                                plan->image_ld, plan->image_step);
 }
 
 /* A product for each point: tiles x channels times channels x filters, for one block of channels. */
@@ -176,6 +140,7 @@ static void multiply_points(const winograd_task *task, ptrdiff_t panel, ptrdiff_
     fc_tile tile = {
         .depth = fc_part(c->q, blocks, depth_block + 1) - q,
         .columns = (int)fc_min(width, c->m - panel * width),
+        .a_row = plan->image_ld,
         .ldc = width,
         .accumulate = depth_block > 0,
     };
@@ -183,9 +148,9 @@ static void multiply_points(const winograd_task *task, ptrdiff_t panel, ptrdiff_
     for (int point = 0; point < plan->points; point++) {
         tile.b = fc_at(c, filters, point * plan->filters.point_step);
         for (ptrdiff_t ir = 0; ir < task->tile_panels; ir++) {
-            const ptrdiff_t first = first_tile(task, ir);
-            tile.rows = (int)(first_tile(task, ir + 1) - first);
-            tile.a = fc_at(c, task->transformed, point * plan->image_step + first * c->q + q * tile.rows);
+            const ptrdiff_t first = fc_part(task->tiles, task->tile_panels, ir);
+            tile.rows = (int)(fc_part(task->tiles, task->tile_panels, ir + 1) - first);
+            tile.a = fc_at(c, task->transformed, point * plan->image_step + first * plan->image_ld + q);
             tile.c = fc_at(c, task->product, point * plan->product_step + first * width);
             c->kernels->gemm_tile(&tile);
         }
@@ -268,7 +233,8 @@ static void run_block(void *context, ptrdiff_t index, int thread)
 {
     winograd_job *job = context;
     const winograd_task task = begin_task(job, index, thread);
-    transform_image(&task, 0, job->plan.c.q);
+    for (ptrdiff_t q = 0; q < job->plan.c.q; q += job->plan.c.kernels->lanes)
+        transform_image(&task, q);
     for (ptrdiff_t panel = 0; panel < job->plan.filters.panels; panel++)
         compute_filters(&task, panel);
 }
@@ -276,9 +242,8 @@ static void run_block(void *context, ptrdiff_t index, int thread)
 static void run_shared_image(void *context, ptrdiff_t index, int thread)
 {
     winograd_job *job = context;
-    const winograd_task task = begin_task(job, job->first_task + index / job->chunks, thread);
-    const ptrdiff_t chunk = index % job->chunks, q = job->plan.c.q;
-    transform_image(&task, fc_part(q, job->chunks, chunk), fc_part(q, job->chunks, chunk + 1));
+    const winograd_task task = begin_task(job, job->first_task + index / job->vectors, thread);
+    transform_image(&task, index % job->vectors * job->plan.c.kernels->lanes);
 }
 
 static void run_shared_filters(void *context, ptrdiff_t index, int thread)
@@ -303,7 +268,7 @@ static void correlate(const fc_correlation *c, int m, int r, int threads, fc_wor
     if (threads > 1 && job.tasks < 4 * threads) {
         const ptrdiff_t fitting = (ptrdiff_t)(FC_WINOGRAD_IMAGE_BYTES / transformed_bytes(plan));
         job.shared_blocks = fc_max(1, fc_min(job.tasks, fitting));
-        job.chunks = fc_ceil_div(c->q, FC_WINOGRAD_CHUNK);
+        job.vectors = fc_ceil_div(c->q, c->kernels->lanes);
         job.shared = fc_take(workspace, (size_t)job.shared_blocks * transformed_bytes(plan));
     }
     lay_out(&job, NULL);
@@ -317,7 +282,7 @@ static void correlate(const fc_correlation *c, int m, int r, int threads, fc_wor
     else
         for (; job.first_task < job.tasks; job.first_task += job.shared_blocks) {
             const ptrdiff_t blocks = fc_min(job.shared_blocks, job.tasks - job.first_task);
-            fc_parallel_for(threads, blocks * job.chunks, run_shared_image, &job);
+            fc_parallel_for(threads, blocks * job.vectors, run_shared_image, &job);
             fc_parallel_for(threads, blocks * plan->filters.panels, run_shared_filters, &job);
         }
 }

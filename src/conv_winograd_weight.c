@@ -25,81 +25,7 @@ typedef struct {
     atomic_int not_finite;
 } gradient_job;
 
-/* An array of planes whose channels are to lie side by side: x or dy. */
-typedef struct {
-    const char *data;
-    ptrdiff_t channels;
-    ptrdiff_t c, h, w;          /* steps */
-    ptrdiff_t height, width;
-    ptrdiff_t low_h, low_w;     /* where a tile begins, relative to its place */
-    int side;                   /* of a tile */
-} planes;
-
-static planes planes_of_x(const gradient_job *job)
-{
-    const fc_correlation *c = &job->plan.tiles;
-    return (planes){c->x,  c->q, c->x_c, c->x_h, c->x_w, c->h, c->w, c->tap[0].h, c->tap[0].w, job->plan.size};
-}
-
-static planes planes_of_dy(const gradient_job *job)
-{
-    const fc_correlation *c = &job->plan.c;
-    return (planes){c->y, c->m, c->y_c, c->y_h, c->y_w, c->oh, c->ow, 0, 0, job->plan.m};
-}
-
-static void clear(const fc_correlation *c, char *to, ptrdiff_t elements)
-{
-    c->kernels->pack_runs(to, 0, c->x, 0, 1, 1, NULL, 0, elements);
-}
-
-/* One row of pixels, [from, to) of which lie in the plane, `count` channels side by side; the rest is zero. */
-static void fill_row(const fc_correlation *c, const planes *p, const char *row, ptrdiff_t from, ptrdiff_t to,
-                     ptrdiff_t columns, ptrdiff_t count, char *image)
-{
-    const ptrdiff_t lanes = c->kernels->lanes;
-    char *inside = fc_at(c, image, from * lanes);
-    clear(c, image, from * lanes);
-    clear(c, fc_at(c, image, to * lanes), (columns - to) * lanes);
-    if (from == to)
-        return;
-    row = fc_at(c, row, (from + p->low_w) * p->w);
-    if (p->c == 1) {
-        const fc_run run = {0, 0, count};
-        c->kernels->pack_runs(inside, lanes, row, p->w, 1, to - from, &run, 1, count < lanes ? lanes : 0);
-        return;
-    }
-    const void *channel[64] = {NULL};
-    for (ptrdiff_t i = 0; i < count; i++)
-        channel[i] = fc_at(c, row, i * p->c);
-    c->kernels->pack_columns(inside, lanes, channel, (int)lanes, p->w, to - from);
-}
-
-/* Tiles of a vector of channels from `first` on, whose kernel transforms them to `to`. */
-static void transform_channels(const gradient_job *job, const planes *p, const char *plane, ptrdiff_t row,
-                               ptrdiff_t rows, ptrdiff_t count, char *image, fc_winograd_lanes *lanes,
-                               ptrdiff_t first_tile, char *to, void (*transform)(const fc_winograd_lanes *))
-{
-    const fc_winograd_plan *plan = &job->plan;
-    const fc_correlation *c = &plan->c;
-    const ptrdiff_t overlap = p->side - plan->m;
-    const ptrdiff_t columns = plan->tiles.ow * plan->m + overlap, height = rows * plan->m + overlap;
-    const ptrdiff_t top = row * plan->m + p->low_h;
-    ptrdiff_t from, end;
-    fc_valid_outputs(columns, 1, p->low_w, p->width, &from, &end);
-    lanes->row_step = columns * c->kernels->lanes;
-    for (ptrdiff_t i = 0; i < height; i++) {
-        const int inside = top + i >= 0 && top + i < p->height;
-        fill_row(c, p, inside ? fc_at(c, plane, (top + i) * p->h) : plane, inside ? from : 0, inside ? end : 0, columns,
-                 count, fc_at(c, image, i * lanes->row_step));
-    }
-    for (ptrdiff_t i = 0; i < rows; i++) {
-        lanes->image = fc_at(c, image, i * plan->m * lanes->row_step);
-        lanes->transformed = fc_at(c, to, (first_tile + i * plan->tiles.ow) * lanes->ld);
-        transform(lanes);
-    }
-}
-
-/* A vector of channels of x, or, behind them, of dy. */
+/* A vector of channels of x, which goes to panels of the micro-kernel's B, or, behind them, of dy. */
 static void transform_task(void *context, ptrdiff_t task, int thread)
 {
     const gradient_job *job = context;
@@ -107,25 +33,12 @@ static void transform_task(void *context, ptrdiff_t task, int thread)
     const fc_correlation *c = &plan->c;
     const ptrdiff_t lanes = c->kernels->lanes, width = c->kernels->tile_columns, of_x = fc_ceil_div(c->q, lanes);
     const int is_x = task < of_x;
-    const planes p = is_x ? planes_of_x(job) : planes_of_dy(job);
-    const ptrdiff_t first = (is_x ? task : task - of_x) * lanes, count = fc_min(lanes, p.channels - first);
-    fc_winograd_lanes tiles = {
-        .size = plan->size,
-        .m = plan->m,
-        .tiles = plan->tiles.ow,
-        .ld = is_x ? width : job->dy_ld,
-        .point_step = is_x ? job->x_step : job->dy_step,
-    };
-    /* x goes to panels of the micro-kernel's B. */
+    const fc_winograd_planes p = is_x ? fc_winograd_planes_of_x(plan) : fc_winograd_planes_of_y(plan);
+    const ptrdiff_t first = (is_x ? task : task - of_x) * lanes;
     char *to = is_x ? fc_at(c, job->x, first / width * width * job->tiles + first % width) : fc_at(c, job->dy, first);
-    char *image = job->scratch + (size_t)thread * job->scratch_bytes;
-    for (ptrdiff_t done = 0, rows; done < job->rows; done += rows) {
-        const ptrdiff_t n = (job->first_row + done) / plan->tiles.oh, row = (job->first_row + done) % plan->tiles.oh;
-        rows = fc_min(fc_min(plan->tiles.oh - row, job->rows - done), plan->image.rows);
-        const char *plane = fc_at(c, p.data, n * (is_x ? c->x_n : c->y_n) + (job->group * p.channels + first) * p.c);
-        transform_channels(job, &p, plane, row, rows, count, image, &tiles, done * plan->tiles.ow, to,
-                           is_x ? c->kernels->winograd_input_lanes : c->kernels->winograd_filter_lanes);
-    }
+    fc_winograd_transform_tiles(plan, &p, job->group * p.channels + first, fc_min(lanes, p.channels - first),
+                                job->first_row, job->rows, job->scratch + (size_t)thread * job->scratch_bytes, to,
+                                is_x ? width : job->dy_ld, is_x ? job->x_step : job->dy_step);
 }
 
 /* One point of a block of filters: sum += dy^T x over the tiles of the block. */
@@ -210,9 +123,8 @@ void fc_winograd_correlate_weights(const fc_correlation *c, int m, int r, int th
     job.x = fc_take(workspace, (size_t)(plan->points * job.x_step) * c->element);
     job.dy = fc_take(workspace, (size_t)(plan->points * job.dy_step) * c->element);
     job.sum = fc_take(workspace, (size_t)(plan->points * job.sum_step) * c->element);
-    const ptrdiff_t pixels = (plan->image.rows * m + plan->size - m) * (plan->tiles.ow * m + plan->size - m);
     fc_workspace sizes = {0}, again = {0};
-    fc_take(&sizes, (size_t)(fc_max(pixels, r * r) * c->kernels->lanes) * c->element);
+    fc_take(&sizes, fc_winograd_image_bytes(plan));
     job.scratch_bytes = sizes.used;
     job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
     /* What is computed again takes the place of all this. */

@@ -3,7 +3,6 @@
 #define FC_WINOGRAD_H
 
 #include "gemm.h"
-#include "image_block.h"
 
 enum { FC_WINOGRAD_TAPS = 25, FC_WINOGRAD_POINTS = 64 };
 
@@ -20,10 +19,10 @@ typedef struct {
     int at[FC_WINOGRAD_TAPS];          /* the tap at each place of the filter */
     fc_tap tile_tap[FC_WINOGRAD_POINTS];
     fc_correlation tiles;              /* tiles as the outputs of a correlation with a tap for each point and stride m */
-    fc_image_block image;
-    ptrdiff_t offset[FC_WINOGRAD_POINTS];
     ptrdiff_t rows, blocks;            /* rows of tiles of all images, one after the other; blocks they are split into */
     ptrdiff_t most_tiles;              /* in a block */
+    ptrdiff_t image_rows;              /* rows of tiles whose pixels are copied at once */
+    ptrdiff_t image_ld;                /* between tiles of a transformed image block */
     ptrdiff_t image_step, product_step; /* between the points of a transformed image block, and of its products */
     fc_winograd_filters filters;
 } fc_winograd_plan;
@@ -42,18 +41,31 @@ static inline ptrdiff_t fc_odd_lines(const fc_correlation *c, ptrdiff_t elements
     return (fc_ceil_div(elements, line) | 1) * line;
 }
 
-/* The panels of at most tile_rows tiles that `rows` rows of tiles are split into: each is whole rows, or part of one. */
-ptrdiff_t fc_winograd_tile_panels(const fc_winograd_plan *plan, ptrdiff_t rows);
-/* The first tile of panel `panel` of `panels`. */
-static inline ptrdiff_t fc_winograd_panel_tile(const fc_winograd_plan *plan, ptrdiff_t rows, ptrdiff_t panels,
-                                               ptrdiff_t panel)
+/* Panels of at most tile_rows tiles, of equal heights, that a block's tiles are split into. */
+static inline ptrdiff_t fc_winograd_tile_panels(const fc_winograd_plan *plan, ptrdiff_t tiles)
 {
-    const ptrdiff_t ow = plan->tiles.ow;
-    if (panels <= rows)
-        return fc_part(rows, panels, panel) * ow;
-    const ptrdiff_t of_row = panels / rows;
-    return panel / of_row * ow + fc_part(ow, of_row, panel % of_row);
+    return fc_ceil_div(tiles, plan->c.kernels->tile_rows);
 }
+
+/* Planes that tiles are cut from: x, or dy as the filters of the weight gradient. */
+typedef struct {
+    const char *data;
+    ptrdiff_t channels;         /* of a group */
+    ptrdiff_t n, c, h, w;       /* steps */
+    ptrdiff_t height, width;
+    ptrdiff_t low_h, low_w;     /* where a tile begins, relative to its place */
+    int side;                   /* of a tile */
+    void (*transform)(const fc_winograd_lanes *);
+} fc_winograd_planes;
+
+/* winograd_image.c: `count` channels, at most a vector, from `channel` on, of rows of tiles [first_row, first_row + rows):
+ * tile t of the first row goes to `to` + t*ld. `image` is scratch of fc_winograd_image_bytes. */
+fc_winograd_planes fc_winograd_planes_of_x(const fc_winograd_plan *plan);
+fc_winograd_planes fc_winograd_planes_of_y(const fc_winograd_plan *plan);
+size_t fc_winograd_image_bytes(const fc_winograd_plan *plan);
+void fc_winograd_transform_tiles(const fc_winograd_plan *plan, const fc_winograd_planes *p, ptrdiff_t channel,
+                                 ptrdiff_t count, ptrdiff_t first_row, ptrdiff_t rows, char *image, char *to,
+                                 ptrdiff_t ld, ptrdiff_t point_step);
 
 /* winograd_filters.c: filters of panel `panel`, channels of block `depth_block`, transformed to `to`. */
 void fc_winograd_transform_filters(const fc_winograd_plan *plan, ptrdiff_t group, ptrdiff_t panel,

@@ -35,18 +35,13 @@ static ptrdiff_t choose_blocks(const fc_winograd_plan *plan)
     return fc_min(plan->rows, fc_ceil_div(blocks, even) * even);
 }
 
-ptrdiff_t fc_winograd_tile_panels(const fc_winograd_plan *plan, ptrdiff_t rows)
-{
-    const ptrdiff_t ow = plan->tiles.ow, height = plan->c.kernels->tile_rows;
-    return ow <= height ? fc_ceil_div(rows, height / ow) : rows * fc_ceil_div(ow, height);
-}
-
 static void plan_steps(fc_winograd_plan *plan)
 {
     const fc_correlation *c = &plan->c;
     const ptrdiff_t width = c->kernels->tile_columns, lanes = c->kernels->lanes;
     const ptrdiff_t depth_blocks = fc_ceil_div(c->q, FC_WINOGRAD_DEPTH_BLOCK);
-    plan->image_step = fc_odd_lines(c, plan->most_tiles * c->q);
+    plan->image_ld = fc_odd_lines(c, c->q);
+    plan->image_step = fc_odd_lines(c, plan->most_tiles * plan->image_ld);
     plan->product_step = fc_odd_lines(c, plan->most_tiles * width);
     plan->filters = (fc_winograd_filters){
         .panels = fc_ceil_div(c->m, width),
@@ -77,14 +72,13 @@ int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *given, int
     plan->blocks = choose_blocks(plan);
     const ptrdiff_t rows = fc_ceil_div(plan->rows, plan->blocks);
     plan->most_tiles = rows * tiles->ow;
-    plan->image = fc_image_block_for(tiles, fc_min(rows, tiles->oh));
-    if (fc_image_block_overflows(&plan->image, c))
+    const double row_bytes = (double)(tiles->ow + 1) * m * m * (double)c->kernels->lanes * (double)c->element;
+    if (row_bytes > FC_WINOGRAD_SMALL_SCRATCH)
         return 0;
-    for (int i = 0; i < plan->points; i++)
-        plan->offset[i] = fc_tap_offset(&plan->image, tiles, i);
+    plan->image_rows = fc_max(1, fc_min(fc_min(rows, tiles->oh), (ptrdiff_t)(FC_IMAGE_BLOCK_BYTES / row_bytes)));
     plan_steps(plan);
     const ptrdiff_t scratch = plan->points * (plan->image_step + plan->product_step) + plan->filters.panel_step +
-                              plan->image.plane + c->kernels->lanes * m * c->ow;
+                              c->kernels->lanes * m * c->ow + (ptrdiff_t)(fc_winograd_image_bytes(plan) / c->element);
     return scratch <= (FC_SCRATCH_LIMIT - FC_WINOGRAD_SMALL_SCRATCH) / (ptrdiff_t)c->element;
 }
 
@@ -112,13 +106,12 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     fc_winograd_plan plan;
     fc_winograd_plan_of(&plan, c, m, r);
     const double lanes = (double)c->kernels->lanes, points = (double)plan.points, q = (double)c->q;
-    const ptrdiff_t rows = plan.rows / plan.blocks;
-    const double tile_panels = (double)fc_winograd_tile_panels(&plan, rows);
+    const ptrdiff_t tiles = plan.rows / plan.blocks * plan.tiles.ow;
+    const double tile_panels = (double)fc_winograd_tile_panels(&plan, tiles);
     const double blocks = (double)plan.blocks, panels = (double)plan.filters.panels;
-    const double row_vectors = (double)plan.rows * (double)fc_ceil_div(plan.tiles.ow, c->kernels->tile_rows);
-    const double step = fc_tile_step_cycles((double)(rows * plan.tiles.ow) / tile_panels);
-    const double copied = (double)c->n * (double)(c->h * c->w) * (c->x_w == 1 ? 16 / lanes : 1.5);
-    const double image = q * (copied + row_vectors * points * 8);
+    const double tile_vectors = (double)(plan.rows * plan.tiles.ow) * (double)fc_ceil_div(c->q, c->kernels->lanes);
+    const double step = fc_tile_step_cycles((double)tiles / tile_panels);
+    const double image = tile_vectors * points * 10;
     const double filters = c->held ? 0 : blocks * (double)c->m * q * (double)(r * r + plan.points) * 6 / lanes;
     const double products = points * blocks * tile_panels * panels * step * q;
     const double output = (double)c->m * (double)(plan.rows * plan.tiles.ow) / lanes * points * 10;

@@ -37,8 +37,11 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
             for (int j = 0; j < vectors; j++)
                 acc[i][j] += a_element * b_vector[j];
         }
+        /* In place, one row's next lines a step. */
         if (!a_in_place)
             __builtin_prefetch(a + FC_PREFETCH_BYTES / sizeof(real));
+        else if (r % LANES < rows)
+            __builtin_prefetch(a + r % LANES * tile->a_row + 2 * LANES);
         if (!b_in_place)
             FC_UNROLL
             for (int j = 0; j < vectors; j++)

@@ -62,16 +62,16 @@ typedef struct {
 
 /* Winograd's transforms F(m x m, r x r) with size = m + r - 1: size^2 points, which lie point_step apart. */
 
-/* `tiles` tiles of one channel: element i of each at image + offset[i], tiles side by side. Whole vectors are read, and
- * written unless `exact`. */
+/* A row of `tiles` tiles of a vector of channels, which lie side by side: a tile m pixels behind the one before, rows of
+ * pixels row_step apart. Point i of tile t goes to transformed + i*point_step + t*ld. */
 typedef struct {
-    int size, exact;
+    int size, m;
     ptrdiff_t tiles;
     const void *image;
-    const ptrdiff_t *offset;
+    ptrdiff_t row_step;
     void *transformed;
-    ptrdiff_t point_step;
-} fc_winograd_input;
+    ptrdiff_t ld, point_step;
+} fc_winograd_lanes;
 
 /* A packed panel of `rows` filters with `channels` channels: the tap at (i, j) is step tap[r*i + j] of a channel. Up to a
  * vector is written behind the last element. */
@@ -95,17 +95,6 @@ typedef struct {
     void *y;
     ptrdiff_t channel_step, row_step, column_step;
 } fc_winograd_output;
-
-/* A row of `tiles` tiles of a vector of channels, which lie side by side: a tile m pixels behind the one before, rows of
- * pixels row_step apart. Point i of tile t goes to transformed + i*point_step + t*ld. */
-typedef struct {
-    int size, m;
-    ptrdiff_t tiles;
-    const void *image;
-    ptrdiff_t row_step;
-    void *transformed;
-    ptrdiff_t ld, point_step;
-} fc_winograd_lanes;
 
 /* The gradient of r x r taps for at most a vector of channels, side by side in `sum`; each tap fills a vector. */
 typedef struct {
@@ -176,13 +165,12 @@ typedef struct {
     void (*lrn_gradient)(void *dx, const void *dy, const void *x, const void *power, const void *ratio,
                          ptrdiff_t step, ptrdiff_t channels, ptrdiff_t count, double factor);
 
-    void (*winograd_input)(const fc_winograd_input *in);
+    void (*winograd_input)(const fc_winograd_lanes *lanes);
     void (*winograd_filter)(const fc_winograd_filter *filter);
     /* The channels, a bit each, of which an output was not finite before the epilogue. */
     uint32_t (*winograd_output)(const fc_winograd_output *out);
-    /* x as an image's tiles, dy as filters of m x m taps; and dw from their products, 0 if it is not finite. */
-    void (*winograd_input_lanes)(const fc_winograd_lanes *lanes);
-    void (*winograd_filter_lanes)(const fc_winograd_lanes *lanes);
+    /* Tiles of dy as filters of m x m taps; and dw from the products, 0 if it is not finite. */
+    void (*winograd_tile_filter)(const fc_winograd_lanes *lanes);
     int (*winograd_gradient)(const fc_winograd_gradient *gradient);
 
     double (*peak)(ptrdiff_t steps, double seed);

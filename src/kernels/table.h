@@ -39,8 +39,7 @@ const fc_kernels FC_NAME(table) = {
     .winograd_input = FC_NAME(winograd_input),
     .winograd_filter = FC_NAME(winograd_filter),
     .winograd_output = FC_NAME(winograd_output),
-    .winograd_input_lanes = FC_NAME(winograd_input_lanes),
-    .winograd_filter_lanes = FC_NAME(winograd_filter_lanes),
+    .winograd_tile_filter = FC_NAME(winograd_tile_filter),
     .winograd_gradient = FC_NAME(winograd_gradient),
     .peak = FC_NAME(peak),
 };

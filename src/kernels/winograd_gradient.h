@@ -1,46 +1,7 @@
-/* Winograd's transforms for the weight gradient F(r x r, m x m), lanes along channels throughout: x as the image, tiles of
- * dy as its filters, and the r x r taps as the outputs of one tile. The lines are winograd_tile.h's. */
+/* Winograd's transforms of the weight gradient F(r x r, m x m): tiles of dy as filters, and the r x r taps as the outputs of
+ * one tile. The lines, and the transform of x, are winograd_tile.h's. */
 
-/* `side` x `side` pixels of each tile are read, and its points stored. */
-FC_INLINE void FC_NAME(winograd_load_tile)(const fc_winograd_lanes *lanes, ptrdiff_t t, const int size, const int side,
-                                           vec *d)
-{
-    const real *image = (const real *)lanes->image + t * lanes->m * LANES;
-    FC_UNROLL
-    for (int i = 0; i < side; i++)
-        FC_UNROLL
-        for (int j = 0; j < side; j++)
-            d[i * size + j] = vload(image + i * lanes->row_step + j * LANES);
-}
-
-FC_INLINE void FC_NAME(winograd_store_points)(const fc_winograd_lanes *lanes, ptrdiff_t t, const int size, const vec *d)
-{
-    FC_UNROLL
-    for (int i = 0; i < size * size; i++)
-        vstore((real *)lanes->transformed + i * lanes->point_step + t * lanes->ld, d[i]);
-}
-
-FC_INLINE void FC_NAME(winograd_input_lanes_of)(const fc_winograd_lanes *lanes, const int size)
-{
-    for (ptrdiff_t t = 0; t < lanes->tiles; t++) {
-        vec d[FC_WINOGRAD_LARGEST];
-        FC_NAME(winograd_load_tile)(lanes, t, size, size, d);
-        FC_WINOGRAD_PASSES(winograd_input_line, d, size, size, size, size);
-        FC_NAME(winograd_store_points)(lanes, t, size, d);
-    }
-}
-
-static void FC_NAME(winograd_input_lanes)(const fc_winograd_lanes *lanes)
-{
-    if (lanes->size == 4)
-        FC_NAME(winograd_input_lanes_of)(lanes, 4);
-    else if (lanes->size == 6)
-        FC_NAME(winograd_input_lanes_of)(lanes, 6);
-    else
-        FC_NAME(winograd_input_lanes_of)(lanes, 8);
-}
-
-FC_INLINE void FC_NAME(winograd_filter_lanes_of)(const fc_winograd_lanes *lanes, const int size, const int m)
+FC_INLINE void FC_NAME(winograd_tile_filter_of)(const fc_winograd_lanes *lanes, const int size, const int m)
 {
     for (ptrdiff_t t = 0; t < lanes->tiles; t++) {
         vec d[FC_WINOGRAD_LARGEST];
@@ -50,18 +11,18 @@ FC_INLINE void FC_NAME(winograd_filter_lanes_of)(const fc_winograd_lanes *lanes,
     }
 }
 
-static void FC_NAME(winograd_filter_lanes)(const fc_winograd_lanes *lanes)
+static void FC_NAME(winograd_tile_filter)(const fc_winograd_lanes *lanes)
 {
     if (lanes->size == 4)
-        FC_NAME(winograd_filter_lanes_of)(lanes, 4, 2);
+        FC_NAME(winograd_tile_filter_of)(lanes, 4, 2);
     else if (lanes->size == 6 && lanes->m == 4)
-        FC_NAME(winograd_filter_lanes_of)(lanes, 6, 4);
+        FC_NAME(winograd_tile_filter_of)(lanes, 6, 4);
     else if (lanes->size == 6)
-        FC_NAME(winograd_filter_lanes_of)(lanes, 6, 2);
+        FC_NAME(winograd_tile_filter_of)(lanes, 6, 2);
     else if (lanes->m == 6)
-        FC_NAME(winograd_filter_lanes_of)(lanes, 8, 6);
+        FC_NAME(winograd_tile_filter_of)(lanes, 8, 6);
     else
-        FC_NAME(winograd_filter_lanes_of)(lanes, 8, 4);
+        FC_NAME(winograd_tile_filter_of)(lanes, 8, 4);
 }
 
 FC_INLINE int FC_NAME(winograd_gradient_of)(const fc_winograd_gradient *gradient, const int size, const int r)

@@ -1,4 +1,4 @@
-/* Winograd's transforms F(m x m, r x r), lanes along tiles for the image, along channels for all else.
+/* Winograd's transforms F(m x m, r x r), lanes along channels throughout.
  *
  * Y = A^T [(G g G^T) . (B^T d B)] A, where the matrices follow from the m + r - 1 points by the Cook-Toom construction.
  * The points are 0, pairs +-p and infinity; with M(x) = x * product of (x^2 - p^2), point p has the row p^k of A, the row
@@ -148,35 +148,43 @@ FC_INLINE void FC_NAME(winograd_output_line)(vec *y, const int step, const int s
             FC_NAME(line)((d) + i * (size), 1, __VA_ARGS__); \
     } while (0)
 
-FC_INLINE void FC_NAME(winograd_input_of)(const fc_winograd_input *in, const int size)
+/* `side` x `side` pixels of each tile are read, and its points stored. */
+FC_INLINE void FC_NAME(winograd_load_tile)(const fc_winograd_lanes *lanes, ptrdiff_t t, const int size, const int side,
+                                           vec *d)
 {
-    for (ptrdiff_t t = 0; t < in->tiles; t += LANES) {
-        vec d[FC_WINOGRAD_LARGEST];
+    const real *image = (const real *)lanes->image + t * lanes->m * LANES;
+    FC_UNROLL
+    for (int i = 0; i < side; i++)
         FC_UNROLL
-        for (int i = 0; i < size * size; i++)
-            d[i] = vload((const real *)in->image + in->offset[i] + t);
+        for (int j = 0; j < side; j++)
+            d[i * size + j] = vload(image + i * lanes->row_step + j * LANES);
+}
+
+FC_INLINE void FC_NAME(winograd_store_points)(const fc_winograd_lanes *lanes, ptrdiff_t t, const int size, const vec *d)
+{
+    FC_UNROLL
+    for (int i = 0; i < size * size; i++)
+        vstore((real *)lanes->transformed + i * lanes->point_step + t * lanes->ld, d[i]);
+}
+
+FC_INLINE void FC_NAME(winograd_input_of)(const fc_winograd_lanes *lanes, const int size)
+{
+    for (ptrdiff_t t = 0; t < lanes->tiles; t++) {
+        vec d[FC_WINOGRAD_LARGEST];
+        FC_NAME(winograd_load_tile)(lanes, t, size, size, d);
         FC_WINOGRAD_PASSES(winograd_input_line, d, size, size, size, size);
-        const int lanes = in->tiles - t < LANES ? (int)(in->tiles - t) : LANES;
-        real *to = (real *)in->transformed + t;
-        if (in->exact)
-            FC_UNROLL
-            for (int i = 0; i < size * size; i++)
-                vstore_n(to + i * in->point_step, d[i], lanes);
-        else
-            FC_UNROLL
-            for (int i = 0; i < size * size; i++)
-                vstore(to + i * in->point_step, d[i]);
+        FC_NAME(winograd_store_points)(lanes, t, size, d);
     }
 }
 
-static void FC_NAME(winograd_input)(const fc_winograd_input *in)
+static void FC_NAME(winograd_input)(const fc_winograd_lanes *lanes)
 {
-    if (in->size == 4)
-        FC_NAME(winograd_input_of)(in, 4);
-    else if (in->size == 6)
-        FC_NAME(winograd_input_of)(in, 6);
+    if (lanes->size == 4)
+        FC_NAME(winograd_input_of)(lanes, 4);
+    else if (lanes->size == 6)
+        FC_NAME(winograd_input_of)(lanes, 6);
     else
-        FC_NAME(winograd_input_of)(in, 8);
+        FC_NAME(winograd_input_of)(lanes, 8);
 }
 
 /* Whole vectors are stored: lanes behind the panel's rows are overwritten by the next channel, or the next panel. */
