@@ -1,7 +1,8 @@
 /* Winograd convolution F(m x m, r x r) of square filters with stride 1, by blocks of rows of tiles.
  *
- * Tiles are transformed a vector of channels at a time (winograd_image.c). Then, a panel of filters at a time, the filters are transformed, multiplied point by
- * point with the tiles by the micro-kernel, lanes along filters, and the products transformed into the output.
+ * Tiles are transformed a vector of channels at a time. Then, a panel of filters at a time, the filters are transformed,
+ * multiplied point by point with the tiles by the micro-kernel, lanes along filters, and the products transformed into the
+ * output.
  *
  * With blocks for everybody, each is one task and stays in its thread's scratch. With few, all threads transform the
  * images of some blocks and then share out the panels of filters.
