@@ -19,7 +19,7 @@ from fastconv.geometry import Ints, Padding
 
 __all__ = ["conv2d", "max_pool2d"]
 
-# A convolution is bilinear in image and filter, so its two gradients are primitives whose gradients lead back to these three.
+# A convolution is bilinear in image and filter: the gradients of its two gradients lead back to these three.
 _forward = primitive(fastconv.conv2d)
 _by_input = primitive(fastconv.conv2d_backward_input)
 _by_weight = primitive(fastconv.conv2d_backward_weight)

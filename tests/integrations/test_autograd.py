@@ -26,7 +26,9 @@ def test_conv2d(rng: np.random.Generator, layout: str, how: dict, activation: st
 @pytest.mark.parametrize("how", [{}, {"stride": 1, "padding": 1}, {"stride": 2, "ceil_mode": True}])
 def test_max_pool2d(rng: np.random.Generator, layout: str, how: dict) -> None:
     x = rng.permutation(2.0 * 3 * 5 * 6 * np.linspace(0, 1, 2 * 3 * 5 * 6)).reshape(2, 3, 5, 6)
-    np.testing.assert_array_equal(max_pool2d(x, 2, layout=layout, **how), fastconv.max_pool2d(x, 2, layout=layout, **how))
+    np.testing.assert_array_equal(
+        max_pool2d(x, 2, layout=layout, **how), fastconv.max_pool2d(x, 2, layout=layout, **how)
+    )
     check_grads(lambda a: max_pool2d(a, 2, layout=layout, **how) ** 2, modes=["rev"], order=2)(x)
 
 
