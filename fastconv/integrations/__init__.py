@@ -1,1 +1,1 @@
-"""fastconv's operators behind the interfaces of other packages; each module needs only the package it is named after."""
+"""Operators behind the interfaces of other packages; each module needs only the package it is named after."""
