@@ -15,7 +15,7 @@ from onnx.reference.ops import op_conv, op_lrn
 import fastconv
 from fastconv.arrays import Array
 
-__all__ = ["Conv", "LRN", "operators"]
+__all__ = ["LRN", "Conv", "operators"]
 
 _FLOATS = (np.float16, np.float32, np.float64)
 
