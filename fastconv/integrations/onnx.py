@@ -1,6 +1,6 @@
 """ONNX operators for the reference evaluator: ``ReferenceEvaluator(model, new_ops=operators())``.
 
-Problems with more than two spatial axes, and dtypes that fastconv does not compute, go to the evaluator's own operators.
+Problems with more than two spatial axes, and dtypes that fastconv does not compute, go to the stock operators.
 """
 
 from __future__ import annotations
