@@ -44,6 +44,21 @@ def test_inputs(problem, isa, algo, dtype, layout, rng, count):
 
 
 @pytest.mark.parametrize("problem", SOME, ids=lambda p: p.name)
+def test_weights_of_the_input_gradient(problem, isa, algo, dtype, layout, rng, count):
+    """The zeros around dy are no part of it: no pixel sees a weight through them."""
+    case = integers(problem)
+    w = sprinkle(case.w, rng, count)
+    with np.errstate(invalid="ignore"):
+        dx = reference.conv2d_backward_input(case.dy, w, case.x.shape, **problem.conv_kwargs)
+    dx = activations(dx, layout)
+    ours = fastconv.conv2d_backward_input(
+        activations(case.dy, layout, dtype), weights(w, layout, dtype), dx.shape,
+        layout=layout, algo=algo, **problem.conv_kwargs,
+    )  # fmt: skip
+    np.testing.assert_array_equal(ours, dx)
+
+
+@pytest.mark.parametrize("problem", SOME, ids=lambda p: p.name)
 def test_gradients_into_the_input(problem, isa, algo, dtype, layout, rng, count):
     case = integers(problem)
     dy = sprinkle(case.dy, rng, count)

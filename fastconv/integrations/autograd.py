@@ -54,7 +54,7 @@ def conv2d(
     y = _forward(x, w, **how)
     if b is not None:
         y = y + (b if how.get("layout") == "NHWC" else anp.reshape(b, (-1, 1, 1)))
-    return anp.maximum(y, 0) if activation else y  # type: ignore[no-any-return]
+    return anp.maximum(y, 0) if activation else y
 
 
 @primitive
@@ -100,4 +100,4 @@ def max_pool2d(
 ) -> Array:
     """Pool as `fastconv.max_pool2d`, with the gradient by ``x``."""
     how = {"stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode, "layout": layout}
-    return _pool(x, kernel_size, how)  # type: ignore[no-any-return]
+    return _pool(x, kernel_size, how)
