@@ -19,11 +19,15 @@ MODULES = [
         if not info.name.endswith("__main__")
     ),
 ]
+CLIENTS = ("autograd", "onnx")  # what a module of fastconv.integrations of the same name needs
 README = Path(__file__).parents[1] / "README.md"
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings(name):
+    client = name.rpartition(".")[2]
+    if name.startswith("fastconv.integrations") and client in CLIENTS:
+        pytest.importorskip(client)
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
