@@ -91,7 +91,8 @@ static void multiply_row(const direct_job *job, fc_tile *tile, const char *weigh
     const fc_correlation *c = job->c;
     const ptrdiff_t *offset = job->offset + k;
     const ptrdiff_t width = c->kernels->tile_columns;
-    const ptrdiff_t row0 = fc_a_panel_row(&job->gemm, a0);
+    const fc_parts rows = fc_a_panel_rows(&job->gemm);
+    const ptrdiff_t row0 = fc_part_begin(rows, a0);
     for (ptrdiff_t p = 0; p < columns; p += width) {
         tile->columns = (int)fc_min(width, columns - p);
         tile->b = fc_at(c, b, p);
@@ -104,8 +105,8 @@ static void multiply_row(const direct_job *job, fc_tile *tile, const char *weigh
             tile->ldb = width;
         }
         for (ptrdiff_t ir = a0; ir < a1; ir++) {
-            const ptrdiff_t row = fc_a_panel_row(&job->gemm, ir);
-            tile->rows = (int)(fc_a_panel_row(&job->gemm, ir + 1) - row);
+            const ptrdiff_t row = fc_part_begin(rows, ir);
+            tile->rows = (int)(fc_part_begin(rows, ir + 1) - row);
             tile->a = fc_at(c, weights, tile->a_row ? row * tile->a_row + k : k * c->m + row * tile->depth);
             tile->c = fc_at(c, y, (row - row0) * tile->ldc + p);
             tile->row_bias = bias ? fc_at(c, bias, row) : NULL;

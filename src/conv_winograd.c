@@ -146,11 +146,12 @@ static void multiply_points(const winograd_task *task, ptrdiff_t panel, ptrdiff_
         .accumulate = depth_block > 0,
     };
     tile.ldb = tile.columns;
+    const fc_parts tiles = fc_equal_parts(task->tiles, task->tile_panels);
     for (int point = 0; point < plan->points; point++) {
         tile.b = fc_at(c, filters, point * plan->filters.point_step);
         for (ptrdiff_t ir = 0; ir < task->tile_panels; ir++) {
-            const ptrdiff_t first = fc_part(task->tiles, task->tile_panels, ir);
-            tile.rows = (int)(fc_part(task->tiles, task->tile_panels, ir + 1) - first);
+            const ptrdiff_t first = fc_part_begin(tiles, ir);
+            tile.rows = (int)(fc_part_begin(tiles, ir + 1) - first);
             tile.a = fc_at(c, task->transformed, point * plan->image_step + first * plan->image_ld + q);
             tile.c = fc_at(c, task->product, point * plan->product_step + first * width);
             c->kernels->gemm_tile(&tile);

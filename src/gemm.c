@@ -101,6 +101,8 @@ static void multiply_panels(const fc_gemm *g, const char *a_block, ptrdiff_t a0,
                             ptrdiff_t first_column)
 {
     const ptrdiff_t element = (ptrdiff_t)g->element, width = g->kernels->tile_columns;
+    const fc_parts rows = fc_a_panel_rows(g);
+    const ptrdiff_t row0 = fc_part_begin(rows, a0);
     for (ptrdiff_t jr = b0; jr < b1; jr++) {
         const ptrdiff_t column = jr * width;
         tile->b = b_block + (jr - b0) * width * depth * element;
@@ -110,9 +112,9 @@ static void multiply_panels(const fc_gemm *g, const char *a_block, ptrdiff_t a0,
             tile->column_bias = column_bias + column * element;
         const char *row_bias = tile->row_bias;
         for (ptrdiff_t ir = a0; ir < a1; ir++) {
-            const ptrdiff_t row = fc_a_panel_row(g, ir);
-            tile->rows = (int)(fc_a_panel_row(g, ir + 1) - row);
-            tile->a = a_block + (row - fc_a_panel_row(g, a0)) * depth * element;
+            const ptrdiff_t row = fc_part_begin(rows, ir);
+            tile->rows = (int)(fc_part_begin(rows, ir + 1) - row);
+            tile->a = a_block + (row - row0) * depth * element;
             tile->c = c + ((row - first_row) * tile->ldc + column - first_column) * element;
             tile->row_bias = row_bias ? row_bias + row * element : NULL;
             g->kernels->gemm_tile(tile);

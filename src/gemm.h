@@ -35,9 +35,10 @@ typedef struct {
 /* Panels: A in equal heights of at most tile_rows, so that none is a remnant; B in widths of tile_columns. */
 ptrdiff_t fc_a_panels(const fc_gemm *g);
 ptrdiff_t fc_b_panels(const fc_gemm *g);
+static inline fc_parts fc_a_panel_rows(const fc_gemm *g) { return fc_equal_parts(g->m, fc_a_panels(g)); }
 static inline ptrdiff_t fc_a_panel_row(const fc_gemm *g, ptrdiff_t panel)
 {
-    return fc_part(g->m, fc_a_panels(g), panel);
+    return fc_part_begin(fc_a_panel_rows(g), panel);
 }
 
 /* How many panels of B a block in L2 holds. */

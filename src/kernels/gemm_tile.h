@@ -10,6 +10,47 @@
  * VGG's 3x3 layers for A; for B +30 % where transformed filters are held and the tiles few). */
 #define FC_PREFETCH_BYTES 2048
 
+/* The epilogue, a pass over the accumulators for each thing asked for: what short reductions do not want is then skipped
+ * by one branch, not by one for each element of the tile. Only the last vector of a row may be partial. */
+FC_INLINE void FC_NAME(gemm_tile_store)(const fc_tile *tile, vec *acc, const int rows, const int vectors)
+{
+    const int tail = tile->columns - (vectors - 1) * LANES;
+    real *c = tile->c;
+    const ptrdiff_t ldc = tile->ldc;
+#define FC_EACH(statement)                     \
+    FC_UNROLL                                  \
+    for (int i = 0; i < rows; i++)             \
+        FC_UNROLL                              \
+        for (int j = 0; j < vectors; j++) {    \
+            vec *v = acc + i * FC_TILE_VECTORS + j; \
+            real *at = c + i * ldc + j * LANES; \
+            (void)at;                          \
+            statement;                         \
+        }
+    if (tile->accumulate) {
+        if (tail == LANES)
+            FC_EACH(*v += vload(at))
+        else
+            FC_EACH(*v += j < vectors - 1 ? vload(at) : vload_n(at, tail))
+    }
+    if (tile->row_bias)
+        FC_EACH(*v += vset1(((const real *)tile->row_bias)[i]))
+    if (tile->column_bias) {
+        vec bias[FC_TILE_VECTORS];
+        FC_UNROLL
+        for (int j = 0; j < vectors; j++)
+            bias[j] = vload_n((const real *)tile->column_bias + j * LANES, j < vectors - 1 ? LANES : tail);
+        FC_EACH(*v += bias[j])
+    }
+    if (tile->relu)
+        FC_EACH(*v = vselect((vmask)(*v < (vec){0}), (vec){0}, *v))
+    if (tail == LANES)
+        FC_EACH(vstore(at, *v))
+    else
+        FC_EACH(if (j < vectors - 1) vstore(at, *v); else vstore_n(at, *v, tail))
+#undef FC_EACH
+}
+
 FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, const int vectors, const int a_in_place,
                                       const int b_in_place)
 {
@@ -50,28 +91,7 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
         b += b_in_place ? 0 : tile->ldb;
     }
 
-    const int tail = tile->columns - (vectors - 1) * LANES;
-    FC_UNROLL
-    for (int i = 0; i < rows; i++) {
-        real *c = (real *)tile->c + i * tile->ldc;
-        FC_UNROLL
-        for (int j = 0; j < vectors; j++) {
-            const int lanes = j == vectors - 1 ? tail : LANES;
-            vec v = acc[i][j];
-            if (tile->accumulate)
-                v += lanes == LANES ? vload(c + j * LANES) : vload_n(c + j * LANES, lanes);
-            if (tile->row_bias)
-                v += vset1(((const real *)tile->row_bias)[i]);
-            if (tile->column_bias)
-                v += vload_n((const real *)tile->column_bias + j * LANES, lanes);
-            if (tile->relu)
-                v = vselect((vmask)(v < (vec){0}), (vec){0}, v);
-            if (lanes == LANES)
-                vstore(c + j * LANES, v);
-            else
-                vstore_n(c + j * LANES, v, lanes);
-        }
-    }
+    FC_NAME(gemm_tile_store)(tile, &acc[0][0], rows, vectors);
 }
 
 FC_INLINE void FC_NAME(gemm_tile_of)(const fc_tile *tile, const int rows, const int vectors)
