@@ -30,8 +30,9 @@ enum { FC_WINOGRAD_GRADIENT_TILES = 448, FC_WINOGRAD_GRADIENT_DEPTH = 96, FC_WIN
  * reading it in place was 1 % faster, with 98 packing 3 %, with 2 to 7 in place 10 to 30 %. */
 enum { FC_PACKING_PANELS = 32 };
 
-/* Padded image block of the direct kernels, read by every panel of weights: a part of L2. */
-enum { FC_IMAGE_BLOCK_BYTES = 256 << 10 };
+/* Padded image block of the direct kernels, read by every panel of weights: a part of L2; with lanes along channels it
+ * is all that L2 holds, for a panel of weights stays in L1. */
+enum { FC_IMAGE_BLOCK_BYTES = 256 << 10, FC_DIRECT_IMAGE_BYTES = 512 << 10 };
 
 /* Scratch a thread may take; direct and Winograd refuse a problem that needs more, im2col always fits its blocks. */
 enum { FC_SCRATCH_LIMIT = 16 << 20 };

@@ -1,11 +1,27 @@
-/* What the direct algorithm takes from its weight gradient. */
+/* The two ways of the direct algorithm, by the axis of the lanes, and its weight gradient. */
 #ifndef FC_CONV_DIRECT_H
 #define FC_CONV_DIRECT_H
 
 #include "correlation.h"
 
+/* conv_direct_pixels.c: why it cannot serve, or NULL. The steps of the reduction go channel by channel in both. */
+const char *fc_direct_pixels_refusal(const fc_correlation *c);
+double fc_direct_pixels_cycles(const fc_correlation *c);
+void fc_direct_pixels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace);
+
+/* conv_direct_channels.c: HUGE_VAL cycles of what does not fit into a thread's scratch. */
+double fc_direct_channels_cycles(const fc_correlation *c);
+void fc_direct_channels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace);
+
 /* conv_direct_weight.c */
 double fc_direct_weight_cycles(const fc_correlation *c);
 void fc_direct_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace);
+
+/* Copying one image's group into padded rows: by vectors, unless its pixels lie apart. */
+static inline double fc_direct_copy_cycles(const fc_correlation *c)
+{
+    const double element = c->stride_w == 1 && c->x_w == 1 ? 1.5 / (double)c->kernels->lanes : 1.0;
+    return (double)c->q * (double)c->oh * (double)c->stride_h * (double)c->ow * (double)c->stride_w * element;
+}
 
 #endif

@@ -67,6 +67,12 @@ void fc_gemm_pack_b(const fc_gemm *g, ptrdiff_t depth_block, ptrdiff_t panel, ch
     pack_b_panel(g, k, depth, panel, packed + offset_in_b(g, k, depth, panel) * (ptrdiff_t)g->element);
 }
 
+const char *fc_gemm_packed_b(const fc_gemm *g, const char *packed, ptrdiff_t depth_block, ptrdiff_t panel)
+{
+    const ptrdiff_t blocks = fc_depth_blocks(g->k), k = fc_part(g->k, blocks, depth_block);
+    return packed + offset_in_b(g, k, fc_part(g->k, blocks, depth_block + 1) - k, panel) * (ptrdiff_t)g->element;
+}
+
 /* The pieces of one thread's scratch. */
 typedef struct {
     char *a, *b, *c;

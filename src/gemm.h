@@ -50,6 +50,8 @@ size_t fc_packed_b_bytes(const fc_gemm *g);
 ptrdiff_t fc_depth_blocks(ptrdiff_t depth);
 void fc_gemm_pack_a(const fc_gemm *g, ptrdiff_t depth_block, ptrdiff_t panel, char *packed);
 void fc_gemm_pack_b(const fc_gemm *g, ptrdiff_t depth_block, ptrdiff_t panel, char *packed);
+/* Where one lies in the whole packed B. */
+const char *fc_gemm_packed_b(const fc_gemm *g, const char *packed, ptrdiff_t depth_block, ptrdiff_t panel);
 
 /* Scratch of fc_gemm_block for ranges of at most these many panels. */
 size_t fc_gemm_scratch(const fc_gemm *g, ptrdiff_t a_panels, ptrdiff_t b_panels);

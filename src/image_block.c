@@ -40,6 +40,24 @@ ptrdiff_t fc_tap_offset(const fc_image_block *b, const fc_correlation *c, ptrdif
     return h * b->row_length + w % c->stride_w * b->phase_length + w / c->stride_w;
 }
 
+/* Channels that lie side by side are turned to planes, a vector of them at a time. */
+static void fill_from_channels(const fc_image_block *b, const fc_correlation *c, const char *x, ptrdiff_t channels,
+                               ptrdiff_t first, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t block_rows, char *block)
+{
+    const fc_kernels *kernels = c->kernels;
+    kernels->pack_runs(block, b->plane, x, 0, 1, channels, NULL, 0, block_rows * b->row_length);
+    for (ptrdiff_t i = begin; i < end; i++)
+        for (ptrdiff_t f = 0; f < b->phases; f++) {
+            ptrdiff_t from, to;
+            fc_valid_outputs(b->phase_length, c->stride_w, b->low_w + f, c->w, &from, &to);
+            const ptrdiff_t column = from * c->stride_w + b->low_w + f;
+            if (from < to)
+                kernels->store_strided(fc_at(c, block, i * b->row_length + f * b->phase_length + from), 1, b->plane,
+                                       fc_at(c, x, (first + i) * c->x_h + column * c->x_w), c->stride_w * c->x_w,
+                                       to - from, channels);
+        }
+}
+
 void fc_fill_image_block(const fc_image_block *b, const fc_correlation *c, const char *x, ptrdiff_t channels,
                          ptrdiff_t row, ptrdiff_t rows, char *block)
 {
@@ -48,6 +66,10 @@ void fc_fill_image_block(const fc_image_block *b, const fc_correlation *c, const
     const ptrdiff_t first = row * c->stride_h + b->low_h;
     const ptrdiff_t begin = fc_min(block_rows, fc_max(0, -first)),
                     end = fc_max(begin, fc_min(block_rows, c->h - first));
+    if (c->x_c == 1 && c->x_w != 1) {
+        fill_from_channels(b, c, x, channels, first, begin, end, block_rows, block);
+        return;
+    }
     for (ptrdiff_t q = 0; q < channels; q++) {
         char *plane = fc_at(c, block, q * b->plane);
         kernels->pack_runs(plane, 0, x, 0, 1, 1, NULL, 0, begin * b->row_length);

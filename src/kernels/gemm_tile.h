@@ -51,7 +51,9 @@ FC_INLINE void FC_NAME(gemm_tile_store)(const fc_tile *tile, vec *acc, const int
 #undef FC_EACH
 }
 
-FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, const int vectors, const int a_in_place,
+enum { FC_NAME(A_PACKED), FC_NAME(A_BY_ROWS), FC_NAME(A_BY_STEPS) };
+
+FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, const int vectors, const int a_is,
                                       const int b_in_place)
 {
     vec acc[FC_TILE_ROWS][FC_TILE_VECTORS];
@@ -63,31 +65,32 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
 
     const real *a = tile->a;
     const real *b = tile->b;
-    const ptrdiff_t *offset = tile->b_offset;
+    const int a_by_rows = a_is == FC_NAME(A_BY_ROWS), a_by_steps = a_is == FC_NAME(A_BY_STEPS);
     const ptrdiff_t a_step = tile->a_step ? tile->a_step : rows;
     for (ptrdiff_t r = 0; r < tile->depth; r++) {
-        const real *b_row = b_in_place ? b + offset[r] : b;
+        const real *b_row = b_in_place ? b + tile->b_offset[r] : b;
+        const real *a_row = a_by_steps ? a + tile->a_offset[r] : a;
         vec b_vector[FC_TILE_VECTORS];
         FC_UNROLL
         for (int j = 0; j < vectors; j++)
             b_vector[j] = vload(b_row + j * LANES);
         FC_UNROLL
         for (int i = 0; i < rows; i++) {
-            vec a_element = vset1(a_in_place ? a[i * tile->a_row] : a[i]);
+            vec a_element = vset1(a_by_rows ? a[i * tile->a_row] : a_row[i]);
             FC_UNROLL
             for (int j = 0; j < vectors; j++)
                 acc[i][j] += a_element * b_vector[j];
         }
-        /* In place, one row's next lines a step. */
-        if (!a_in_place)
+        /* By rows, one row's next lines a step. */
+        if (a_is == FC_NAME(A_PACKED))
             __builtin_prefetch(a + FC_PREFETCH_BYTES / sizeof(real));
-        else if (r % LANES < rows)
+        else if (a_by_rows && r % LANES < rows)
             __builtin_prefetch(a + r % LANES * tile->a_row + 2 * LANES);
         if (!b_in_place)
             FC_UNROLL
             for (int j = 0; j < vectors; j++)
                 __builtin_prefetch(b + j * LANES + FC_PREFETCH_BYTES / sizeof(real));
-        a += a_in_place ? 1 : a_step;
+        a += a_by_steps ? 0 : a_by_rows ? 1 : a_step;
         b += b_in_place ? 0 : tile->ldb;
     }
 
@@ -96,14 +99,16 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
 
 FC_INLINE void FC_NAME(gemm_tile_of)(const fc_tile *tile, const int rows, const int vectors)
 {
-    if (tile->a_row && tile->b_offset)
-        FC_NAME(gemm_tile_body)(tile, rows, vectors, 1, 1);
+    if (tile->a_offset)
+        FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_BY_STEPS), 0);
+    else if (tile->a_row && tile->b_offset)
+        FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_BY_ROWS), 1);
     else if (tile->a_row)
-        FC_NAME(gemm_tile_body)(tile, rows, vectors, 1, 0);
+        FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_BY_ROWS), 0);
     else if (tile->b_offset)
-        FC_NAME(gemm_tile_body)(tile, rows, vectors, 0, 1);
+        FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_PACKED), 1);
     else
-        FC_NAME(gemm_tile_body)(tile, rows, vectors, 0, 0);
+        FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_PACKED), 0);
 }
 
 #define FC_GEMM_CASE(n)                       \

@@ -1,0 +1,265 @@
+/* Direct convolution with lanes along output channels: the micro-kernel broadcasts pixels from the image in place, each
+ * step of its reduction at a tap's offset, times packed weights.
+ *
+ * Rows of pixels are split into equal parts of at most a tile, so that no lane is lost on any width. Rows of the image
+ * are copied once into a padded block in L2; a 1x1 kernel reads the image itself. A panel of weights stays in L1 while
+ * all pixels of a block pass.
+ */
+#include <math.h>
+
+#include "blocking.h"
+#include "conv_direct.h"
+#include "im2col.h"
+#include "image_block.h"
+#include "pack_weights.h"
+#include "parallel.h"
+
+typedef struct {
+    const fc_correlation *c;
+    fc_gemm gemm;                /* panels of the weights; its rows are pixels */
+    int in_place;                /* 1x1: the image is read where it lies, as one row of pixels */
+    int buffered;                /* y is turned: its channels do not lie side by side */
+    ptrdiff_t height, width;     /* rows of outputs and pixels of a row: of y, or with `in_place` all in one row */
+    ptrdiff_t rows;              /* in a block */
+    ptrdiff_t row_blocks, filter_blocks;
+    ptrdiff_t chunk;             /* depth blocks whose channels are copied at once */
+    fc_image_block block;
+    const char *packed;
+    ptrdiff_t *offset;           /* of every step of the reduction, from the first channel of its chunk */
+    size_t group_bytes, image_bytes, c_bytes, scratch_bytes;
+    char *scratch;
+} channels_job;
+
+/* One task: rows [row, row + rows) of an image's group, panels [p0, p1) of filters. */
+typedef struct {
+    const channels_job *job;
+    ptrdiff_t n, group, row, rows, p0, p1;
+    char *image, *c_block;
+} channels_task;
+
+static int sees_one_row(const fc_correlation *c) { return fc_sees_image_itself(c) && c->y_h == c->ow * c->y_w; }
+
+/* Depth blocks [i, i + chunk) of the reduction: steps [k, end), channels [q, q + channels). */
+typedef struct {
+    ptrdiff_t i, blocks, k, end, q, channels;
+} depth_chunk;
+
+static depth_chunk chunk_at(const channels_job *job, ptrdiff_t i)
+{
+    const fc_correlation *c = job->c;
+    const ptrdiff_t depth = fc_depth(c), blocks = fc_depth_blocks(depth);
+    depth_chunk chunk = {.i = i, .blocks = fc_min(job->chunk, blocks - i)};
+    chunk.k = fc_part(depth, blocks, i);
+    chunk.end = fc_part(depth, blocks, i + chunk.blocks);
+    chunk.q = chunk.k / c->taps;
+    chunk.channels = (chunk.end - 1) / c->taps + 1 - chunk.q;
+    return chunk;
+}
+
+static ptrdiff_t most_channels(const channels_job *job)
+{
+    const ptrdiff_t blocks = fc_depth_blocks(fc_depth(job->c));
+    ptrdiff_t most = 0;
+    for (ptrdiff_t i = 0; i < blocks; i += job->chunk)
+        most = fc_max(most, chunk_at(job, i).channels);
+    return most;
+}
+
+static void fill_offsets(const channels_job *job)
+{
+    const fc_correlation *c = job->c;
+    const ptrdiff_t blocks = fc_depth_blocks(fc_depth(c));
+    for (ptrdiff_t i = 0; i < blocks; i += job->chunk) {
+        const depth_chunk chunk = chunk_at(job, i);
+        for (ptrdiff_t r = chunk.k; r < chunk.end; r++)
+            job->offset[r] = job->in_place ? (r - chunk.q) * c->x_c
+                                           : (r / c->taps - chunk.q) * job->block.plane +
+                                                 fc_tap_offset(&job->block, c, r % c->taps);
+    }
+}
+
+/* All pixels of a task's rows, one panel of filters, one depth block: `tile` has all but the pixels. */
+static void multiply_rows(const channels_task *task, fc_tile *tile, const char *image, char *to, ptrdiff_t row_step)
+{
+    const channels_job *job = task->job;
+    const fc_correlation *c = job->c;
+    const ptrdiff_t panels = fc_ceil_div(job->width, c->kernels->tile_rows);
+    const fc_parts pixels = fc_equal_parts(job->width, panels);
+    const ptrdiff_t image_row = job->in_place ? 0 : fc_block_row_step(&job->block, c);
+    for (ptrdiff_t j = 0; j < task->rows; j++)
+        for (ptrdiff_t i = 0; i < panels; i++) {
+            const ptrdiff_t first = fc_part_begin(pixels, i);
+            tile->rows = (int)(fc_part_begin(pixels, i + 1) - first);
+            tile->a = fc_at(c, image, j * image_row + first);
+            tile->c = fc_at(c, to, j * row_step + first * tile->ldc);
+            c->kernels->gemm_tile(tile);
+        }
+}
+
+/* One panel of filters through the depth blocks of a chunk. */
+static void multiply_panel(const channels_task *task, const depth_chunk *chunk, ptrdiff_t panel, const char *image)
+{
+    const channels_job *job = task->job;
+    const fc_correlation *c = job->c;
+    const ptrdiff_t width = c->kernels->tile_columns, depth = fc_depth(c), blocks = fc_depth_blocks(depth);
+    const ptrdiff_t channel = task->group * c->m + panel * width;
+    const char *weights = job->packed + (size_t)task->group * job->group_bytes;
+    fc_tile tile = {
+        .columns = (int)fc_min(width, c->m - panel * width),
+        .ldb = width,
+        .ldc = job->buffered ? width : c->y_w,
+    };
+    char *to = fc_at(c, c->y, task->n * c->y_n + channel * c->y_c + task->row * c->y_h);
+    ptrdiff_t row_step = c->y_h;
+    if (job->buffered) {
+        row_step = job->width * width;
+        to = fc_at(c, task->c_block, job->chunk < blocks ? (panel - task->p0) * task->rows * row_step : 0);
+    }
+    for (ptrdiff_t i = chunk->i; i < chunk->i + chunk->blocks; i++) {
+        const ptrdiff_t k = fc_part(depth, blocks, i);
+        const int last = i == blocks - 1;
+        tile.depth = fc_part(depth, blocks, i + 1) - k;
+        tile.b = fc_gemm_packed_b(&job->gemm, weights, i, panel);
+        tile.a_offset = job->offset + k;
+        tile.accumulate = i > 0;
+        tile.relu = c->relu && last;
+        tile.column_bias = c->bias && last ? fc_at(c, c->bias, channel) : NULL;
+        multiply_rows(task, &tile, image, to, row_step);
+    }
+    if (!job->buffered || chunk->i + chunk->blocks < blocks)
+        return;
+    /* Rows that follow each other without a gap are turned as one. */
+    const ptrdiff_t merged = c->y_h == c->ow * c->y_w ? task->rows : 1;
+    for (ptrdiff_t j = 0; j < task->rows; j += merged)
+        c->kernels->store_strided(fc_at(c, c->y, task->n * c->y_n + channel * c->y_c + (task->row + j) * c->y_h), c->y_w,
+                                  c->y_c, fc_at(c, to, j * row_step), width, merged * job->width, tile.columns);
+}
+
+static void run_task(void *context, ptrdiff_t index, int thread)
+{
+    const channels_job *job = context;
+    const fc_correlation *c = job->c;
+    const ptrdiff_t panels = fc_b_panels(&job->gemm), filters = index % job->filter_blocks;
+    index /= job->filter_blocks;
+    const ptrdiff_t row_block = index % job->row_blocks, product = index / job->row_blocks;
+    channels_task task = {
+        .job = job,
+        .n = product / c->groups,
+        .group = product % c->groups,
+        .row = row_block * job->rows,
+        .p0 = fc_part(panels, job->filter_blocks, filters),
+        .p1 = fc_part(panels, job->filter_blocks, filters + 1),
+        .image = job->scratch + (size_t)thread * job->scratch_bytes,
+    };
+    task.rows = fc_min(job->rows, job->height - task.row);
+    task.c_block = task.image + job->image_bytes;
+    const char *x = fc_at(c, c->x, task.n * c->x_n + task.group * c->q * c->x_c);
+    const ptrdiff_t blocks = fc_depth_blocks(fc_depth(c));
+    for (ptrdiff_t i = 0; i < blocks; i += job->chunk) {
+        const depth_chunk chunk = chunk_at(job, i);
+        const char *image = fc_at(c, x, chunk.q * c->x_c);
+        if (!job->in_place) {
+            fc_fill_image_block(&job->block, c, image, chunk.channels, task.row, task.rows, task.image);
+            image = task.image;
+        }
+        for (ptrdiff_t panel = task.p0; panel < task.p1; panel++)
+            multiply_panel(&task, &chunk, panel, image);
+    }
+}
+
+/* Rows of a block: few enough for all threads to have work and for its image to stay in L2, enough for a panel of
+ * weights to be used some times. Depth blocks of a chunk: as many as stay in L2. */
+static void plan_block(channels_job *job, int threads)
+{
+    const fc_correlation *c = job->c;
+    const ptrdiff_t blocks = fc_depth_blocks(fc_depth(c)), panels = fc_b_panels(&job->gemm);
+    const ptrdiff_t products = c->n * c->groups, wanted = threads > 1 ? 4 * threads : 1;
+    const ptrdiff_t fewest = fc_min(job->height, fc_ceil_div(4 * c->kernels->tile_rows, job->width));
+    job->chunk = blocks;
+    job->rows = job->height;
+    if (!job->in_place) {
+        job->block = fc_image_block_for(c, job->height);
+        const int whole = (double)c->q * (double)job->block.plane * (double)c->element <= FC_DIRECT_IMAGE_BYTES;
+        if (!whole || products * panels < wanted)
+            job->rows = fc_max(fewest, fc_ceil_div(job->height, fc_ceil_div(wanted, products)));
+        for (;; job->rows = fc_max(fewest, fc_ceil_div(job->rows, 2))) {
+            job->block = fc_image_block_for(c, job->rows);
+            if (job->rows == fewest || (double)c->q * (double)job->block.plane * (double)c->element <= FC_DIRECT_IMAGE_BYTES)
+                break;
+        }
+        const double block_bytes = (double)c->q / (double)blocks * (double)job->block.plane * (double)c->element;
+        if (block_bytes * (double)blocks > FC_DIRECT_IMAGE_BYTES)
+            job->chunk = fc_max(1, (ptrdiff_t)(FC_DIRECT_IMAGE_BYTES / block_bytes));
+    }
+    job->row_blocks = fc_ceil_div(job->height, job->rows);
+    job->filter_blocks = fc_min(panels, fc_ceil_div(wanted, products * job->row_blocks));
+}
+
+/* 0 if a task does not fit into a thread's scratch. */
+static int plan(channels_job *job, const fc_correlation *c, int threads)
+{
+    *job = (channels_job){.c = c, .gemm = fc_correlation_gemm(c, FC_LANES_CHANNELS), .in_place = sees_one_row(c)};
+    job->buffered = c->y_c != 1;
+    job->height = job->in_place ? 1 : c->oh;
+    job->width = job->in_place ? c->oh * c->ow : c->ow;
+    job->group_bytes = fc_packed_group_bytes(c, FC_LANES_CHANNELS);
+    if (job->width > FC_SCRATCH_LIMIT)
+        return 0;
+    plan_block(job, threads);
+    if (!job->in_place && fc_image_block_overflows(&job->block, c))
+        return 0;
+    const ptrdiff_t columns = c->kernels->tile_columns, panels = fc_b_panels(&job->gemm);
+    const double panel_bytes = (double)job->rows * (double)job->width * (double)columns * (double)c->element;
+    if (panel_bytes > FC_C_BLOCK_BYTES)
+        return 0;
+    if (job->buffered && job->chunk < fc_depth_blocks(fc_depth(c)))
+        job->filter_blocks = fc_max(job->filter_blocks, fc_ceil_div(panels, (ptrdiff_t)(FC_C_BLOCK_BYTES / panel_bytes)));
+    fc_workspace sizes = {0};
+    if (!job->in_place) {
+        if ((double)most_channels(job) * (double)job->block.plane * (double)c->element > FC_SCRATCH_LIMIT / 2)
+            return 0;
+        fc_take(&sizes, (size_t)(most_channels(job) * job->block.plane) * c->element);
+    }
+    job->image_bytes = sizes.used;
+    const ptrdiff_t held = job->chunk < fc_depth_blocks(fc_depth(c)) ? fc_ceil_div(panels, job->filter_blocks) : 1;
+    if (job->buffered)
+        fc_take(&sizes, (size_t)(held * job->rows * job->width * columns) * c->element);
+    job->scratch_bytes = sizes.used;
+    return 1;
+}
+
+void fc_direct_channels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace)
+{
+    channels_job job;
+    plan(&job, c, threads);
+    job.packed = c->packed;
+    char *fresh = NULL;
+    if (!c->packed)
+        job.packed = fresh = fc_take(workspace, (size_t)c->groups * job.group_bytes);
+    const ptrdiff_t tasks = c->n * c->groups * job.row_blocks * job.filter_blocks;
+    threads = (int)fc_min(threads, tasks);
+    job.offset = fc_take(workspace, (size_t)fc_depth(c) * sizeof *job.offset);
+    job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    if (!workspace->base)
+        return;
+    if (fresh)
+        fc_pack_all_weights(c, FC_LANES_CHANNELS, threads, fresh);
+    fill_offsets(&job);
+    fc_parallel_for(threads, tasks, run_task, &job);
+}
+
+/* The products at the pace of the register tiles, with each tile's call, the copied image and the turned output on top. */
+double fc_direct_channels_cycles(const fc_correlation *c)
+{
+    channels_job job;
+    if (!plan(&job, c, 1))
+        return HUGE_VAL;
+    const double panels = (double)fc_ceil_div(job.width, c->kernels->tile_rows) * (double)job.height;
+    const double vectors = (double)fc_ceil_div(c->m, c->kernels->lanes), depth = (double)fc_depth(c);
+    const double step = fc_tile_step_cycles((double)(job.width * job.height) / panels);
+    const double tiles = panels * vectors / 2;
+    const double calls = tiles * (double)fc_depth_blocks(fc_depth(c)) * 40;
+    const double turned = job.buffered ? (double)c->m * (double)(c->oh * c->ow) * 8 / (double)c->kernels->lanes : 0;
+    const double copied = job.in_place ? 0 : fc_direct_copy_cycles(c);
+    return fc_packing_cycles(c) + (double)(c->n * c->groups) * (tiles * step * depth + calls + turned + copied);
+}

@@ -1,0 +1,263 @@
+/* Direct convolution with lanes along a row of pixels: the micro-kernel reads the image in place, each step of its
+ * reduction at a tap's offset.
+ *
+ * Nothing is gathered: rows of the image are copied once into a padded block in L2 that every tap and every panel of
+ * weights reads. Lanes run along a row of pixels. It serves few input channels, depthwise and grouped problems and
+ * short reductions, where a gathered panel would be used only a few times. A 1x1 kernel reads the image itself.
+ */
+#include "conv_direct.h"
+
+#include "blocking.h"
+#include "im2col.h"
+#include "image_block.h"
+#include "pack_weights.h"
+#include "parallel.h"
+
+typedef struct {
+    const fc_correlation *c;
+    fc_gemm gemm;             /* panels of the weights */
+    int in_place;             /* 1x1: the image is read where it lies, as one row of pixels */
+    ptrdiff_t rows, columns;  /* output rows, and pixels of a row, in a block */
+    ptrdiff_t row_blocks, column_blocks, a_blocks;
+    fc_image_block block;
+    const char *packed;       /* or NULL: weights are read where they lie */
+    ptrdiff_t *offset;        /* of every step of the reduction, within its depth block */
+    size_t group_bytes, image_bytes, c_bytes, scratch_bytes;
+    char *scratch;
+} direct_job;
+
+static int reads_in_place(const fc_correlation *c)
+{
+    return fc_sees_image_itself(c) && c->y_w == 1 && c->y_h == c->ow;
+}
+
+static int stores_in_place(const fc_correlation *c) { return c->layout == FC_NCHW && c->y_w == 1; }
+
+/* Channels that depth block i touches. */
+static void channels_of_block(const fc_correlation *c, ptrdiff_t k, ptrdiff_t depth, ptrdiff_t *first, ptrdiff_t *count)
+{
+    *first = k / c->taps;
+    *count = (k + depth - 1) / c->taps - *first + 1;
+}
+
+static ptrdiff_t most_channels(const fc_correlation *c)
+{
+    const ptrdiff_t depth = fc_depth(c), blocks = fc_depth_blocks(depth);
+    ptrdiff_t most = 0, first, count;
+    for (ptrdiff_t i = 0; i < blocks; i++) {
+        const ptrdiff_t k = fc_part(depth, blocks, i);
+        channels_of_block(c, k, fc_part(depth, blocks, i + 1) - k, &first, &count);
+        most = fc_max(most, count);
+    }
+    return most;
+}
+
+static size_t image_bytes(const fc_correlation *c, const fc_image_block *b, ptrdiff_t channels)
+{
+    return (size_t)(channels * b->plane) * c->element;
+}
+
+/* Output rows of a block: its image in L2, and enough blocks for all threads. */
+static ptrdiff_t choose_rows(const fc_correlation *c, int threads)
+{
+    const ptrdiff_t channels = most_channels(c);
+    const ptrdiff_t wanted = fc_ceil_div(4 * threads, c->n * c->groups);
+    ptrdiff_t rows = fc_ceil_div(c->oh, threads > 1 ? fc_min(wanted, c->oh) : 1);
+    for (; rows > 1; rows = fc_ceil_div(rows, 2)) {
+        const fc_image_block b = fc_image_block_for(c, rows);
+        if (!fc_image_block_overflows(&b, c) && image_bytes(c, &b, channels) <= FC_IMAGE_BLOCK_BYTES)
+            break;
+    }
+    return fc_ceil_div(c->oh, fc_ceil_div(c->oh, rows));
+}
+
+static void fill_offsets(const direct_job *job)
+{
+    const fc_correlation *c = job->c;
+    const ptrdiff_t depth = fc_depth(c), blocks = fc_depth_blocks(depth);
+    for (ptrdiff_t i = 0; i < blocks; i++) {
+        const ptrdiff_t k = fc_part(depth, blocks, i), end = fc_part(depth, blocks, i + 1), first = k / c->taps;
+        for (ptrdiff_t r = k; r < end; r++)
+            job->offset[r] = job->in_place ? (r - first) * c->x_c
+                                           : (r / c->taps - first) * job->block.plane +
+                                                 fc_tap_offset(&job->block, c, r % c->taps);
+    }
+}
+
+/* One row of pixels [0, columns), all panels [a0, a1) of weights; b is the row's first pixel at tap 0. The last
+ * vector of an image read in place would end behind it: its pixels are packed. */
+static void multiply_row(const direct_job *job, fc_tile *tile, const char *weights, ptrdiff_t k, ptrdiff_t a0,
+                         ptrdiff_t a1, const char *b, ptrdiff_t columns, char *y, char *tail_panel, const char *bias)
+{
+    const fc_correlation *c = job->c;
+    const ptrdiff_t *offset = job->offset + k;
+    const ptrdiff_t width = c->kernels->tile_columns;
+    const fc_parts rows = fc_a_panel_rows(&job->gemm);
+    const ptrdiff_t row0 = fc_part_begin(rows, a0);
+    for (ptrdiff_t p = 0; p < columns; p += width) {
+        tile->columns = (int)fc_min(width, columns - p);
+        tile->b = fc_at(c, b, p);
+        tile->b_offset = offset;
+        if (job->in_place && tile->columns % c->kernels->lanes) {
+            const fc_run run = {0, 0, tile->columns};
+            c->kernels->pack_runs(tail_panel, width, tile->b, c->x_c, 1, tile->depth, &run, 1, width);
+            tile->b = tail_panel;
+            tile->b_offset = NULL;
+            tile->ldb = width;
+        }
+        for (ptrdiff_t ir = a0; ir < a1; ir++) {
+            const ptrdiff_t row = fc_part_begin(rows, ir);
+            tile->rows = (int)(fc_part_begin(rows, ir + 1) - row);
+            tile->a = fc_at(c, weights, tile->a_row ? row * tile->a_row + k : k * c->m + row * tile->depth);
+            tile->c = fc_at(c, y, (row - row0) * tile->ldc + p);
+            tile->row_bias = bias ? fc_at(c, bias, row) : NULL;
+            c->kernels->gemm_tile(tile);
+        }
+    }
+}
+
+static void direct_task(void *context, ptrdiff_t task, int thread)
+{
+    const direct_job *job = context;
+    const fc_correlation *c = job->c;
+    const ptrdiff_t a = task % job->a_blocks;
+    task /= job->a_blocks;
+    const ptrdiff_t column_block = task % job->column_blocks;
+    task /= job->column_blocks;
+    const ptrdiff_t row_block = task % job->row_blocks;
+    task /= job->row_blocks;
+    const ptrdiff_t group = task % c->groups, n = task / c->groups;
+
+    const ptrdiff_t a_panels = fc_a_panels(&job->gemm);
+    const ptrdiff_t a0 = fc_part(a_panels, job->a_blocks, a), a1 = fc_part(a_panels, job->a_blocks, a + 1);
+    const ptrdiff_t m0 = fc_a_panel_row(&job->gemm, a0), m = fc_a_panel_row(&job->gemm, a1) - m0;
+    const ptrdiff_t row = row_block * job->rows;
+    const ptrdiff_t rows = job->in_place ? 1 : fc_min(job->rows, c->oh - row);
+    const ptrdiff_t row_width = job->in_place ? c->oh * c->ow : c->ow;
+    const ptrdiff_t column = column_block * job->columns, columns = fc_min(job->columns, row_width - column);
+
+    char *image = job->scratch + (size_t)thread * job->scratch_bytes;
+    char *c_block = image + job->image_bytes;
+    const char *x = fc_at(c, c->x, n * c->x_n + group * c->q * c->x_c);
+    char *y = fc_at(c, c->y, n * c->y_n + (group * c->m + m0) * c->y_c + row * c->y_h + column);
+    const char *bias = c->bias ? fc_at(c, c->bias, group * c->m) : NULL;
+    const char *weights = job->packed ? job->packed + (size_t)group * job->group_bytes
+                                      : fc_at(c, c->weights, group * c->w_group);
+    const int in_place = stores_in_place(c);
+
+    const ptrdiff_t depth = fc_depth(c), blocks = fc_depth_blocks(depth);
+    for (ptrdiff_t i = 0; i < blocks; i++) {
+        const ptrdiff_t k = fc_part(depth, blocks, i);
+        ptrdiff_t q, channels;
+        fc_tile tile = {
+            .depth = fc_part(depth, blocks, i + 1) - k,
+            .a_row = job->packed ? 0 : c->w_m,
+            .ldc = in_place ? c->y_c : rows * c->ow,
+            .accumulate = i > 0,
+            .relu = c->relu && i == blocks - 1,
+        };
+        channels_of_block(c, k, tile.depth, &q, &channels);
+        const char *b = fc_at(c, x, q * c->x_c + column);
+        if (!job->in_place) {
+            fc_fill_image_block(&job->block, c, fc_at(c, x, q * c->x_c), channels, row, rows, image);
+            b = image;
+        }
+        for (ptrdiff_t j = 0; j < rows; j++) {
+            char *to = in_place ? fc_at(c, y, j * c->y_h) : fc_at(c, c_block, j * c->ow);
+            const char *from = job->in_place ? b : fc_at(c, b, j * fc_block_row_step(&job->block, c));
+            multiply_row(job, &tile, weights, k, a0, a1, from, columns, to, image, i == blocks - 1 ? bias : NULL);
+        }
+    }
+    if (!in_place)
+        for (ptrdiff_t j = 0; j < rows; j++)
+            c->kernels->store_strided(fc_at(c, y, j * c->y_h), c->y_c, c->y_w, fc_at(c, c_block, j * c->ow),
+                                      rows * c->ow, m, c->ow);
+}
+
+static void plan_grid(direct_job *job, int threads)
+{
+    const fc_correlation *c = job->c;
+    const ptrdiff_t a_panels = fc_a_panels(&job->gemm);
+    job->row_blocks = job->column_blocks = job->a_blocks = 1;
+    if (job->in_place) {
+        /* A block of B that stays in L2 while all weights pass: no longer than one of the packed products. */
+        const fc_gemm_grid grid = fc_gemm_split(&job->gemm, c->n * c->groups, threads);
+        const ptrdiff_t panels = fc_ceil_div(fc_b_panels(&job->gemm), grid.b);
+        job->columns = panels * c->kernels->tile_columns;
+        job->column_blocks = fc_ceil_div(c->oh * c->ow, job->columns);
+        job->a_blocks = grid.a;
+        job->image_bytes = FC_DEPTH_BLOCK * (size_t)c->kernels->tile_columns * c->element;
+        return;
+    }
+    job->rows = choose_rows(c, threads);
+    job->columns = c->ow;
+    job->row_blocks = fc_ceil_div(c->oh, job->rows);
+    job->block = fc_image_block_for(c, job->rows);
+    const ptrdiff_t tasks = c->n * c->groups * job->row_blocks;
+    if (tasks < threads)
+        job->a_blocks = fc_min(a_panels, fc_ceil_div(threads, tasks));
+    job->image_bytes = (image_bytes(c, &job->block, most_channels(c)) + 127) / 128 * 128 + 64;
+    if (!stores_in_place(c))
+        job->c_bytes = (size_t)(fc_ceil_div(a_panels, job->a_blocks) * c->kernels->tile_rows * job->rows * c->ow) *
+                       c->element;
+}
+
+/* Packing pays for itself where each panel of weights meets many panels of pixels. */
+static int reads_weights_in_place(const fc_correlation *c)
+{
+    const ptrdiff_t width = c->kernels->tile_columns;
+    const ptrdiff_t panels = reads_in_place(c) ? fc_ceil_div(c->oh * c->ow, width) : c->oh * fc_ceil_div(c->ow, width);
+    return fc_steps_are_contiguous(c) && c->n * panels <= FC_PACKING_PANELS;
+}
+
+void fc_direct_pixels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace)
+{
+    direct_job job = {.c = c, .gemm = fc_correlation_gemm(c, FC_LANES_PIXELS), .in_place = reads_in_place(c)};
+    job.group_bytes = fc_packed_group_bytes(c, FC_LANES_PIXELS);
+    plan_grid(&job, threads);
+    char *fresh = NULL;
+    job.packed = c->packed;
+    if (!c->packed && !reads_weights_in_place(c))
+        job.packed = fresh = fc_take(workspace, (size_t)c->groups * job.group_bytes);
+    const ptrdiff_t tasks = c->n * c->groups * job.row_blocks * job.column_blocks * job.a_blocks;
+    threads = (int)fc_min(threads, tasks);
+    job.offset = fc_take(workspace, (size_t)fc_depth(c) * sizeof *job.offset);
+    job.scratch_bytes = (job.image_bytes + job.c_bytes + 127) / 128 * 128 + 64;
+    job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    if (!workspace->base)
+        return;
+    if (fresh)
+        fc_pack_all_weights(c, FC_LANES_PIXELS, threads, fresh);
+    fill_offsets(&job);
+    fc_parallel_for(threads, tasks, direct_task, &job);
+}
+
+const char *fc_direct_pixels_refusal(const fc_correlation *c)
+{
+    if (reads_in_place(c))
+        return NULL;
+    /* One output row of one depth block must fit into a thread's scratch. */
+    const fc_image_block b = fc_image_block_for(c, 1);
+    const double image = (double)b.plane * (double)c->element * (double)(most_channels(c) + 1);
+    const double c_row = (double)(c->m + c->kernels->tile_rows) * (double)c->ow * (double)c->element;
+    if (fc_image_block_overflows(&b, c) || image + c_row > FC_SCRATCH_LIMIT)
+        return "one padded row of the image does not fit into a thread's scratch of 16 MiB";
+    return NULL;
+}
+
+/* The products at the pace of the register tiles that cover each row of pixels, the copied image on top. */
+double fc_direct_pixels_cycles(const fc_correlation *c)
+{
+    const fc_gemm gemm = fc_correlation_gemm(c, FC_LANES_PIXELS);
+    const ptrdiff_t lanes = c->kernels->lanes;
+    const int in_place = reads_in_place(c);
+    const double depth = (double)fc_depth(c);
+    const double rows = in_place ? 1 : (double)c->oh;
+    const double vectors = rows * (double)fc_ceil_div(in_place ? c->oh * c->ow : c->ow, lanes);
+    const double tiles = (double)fc_a_panels(&gemm);
+    double products = tiles * vectors / 2 * fc_tile_step_cycles((double)c->m / tiles) * depth;
+    /* A tile's prologue, call and epilogue weigh on short reductions. */
+    products += tiles * vectors / 2 * (double)fc_depth_blocks(fc_depth(c)) * 30;
+    const double packing = reads_weights_in_place(c) ? 0 : fc_packing_cycles(c);
+    return packing + (double)(c->n * c->groups) * (products + (in_place ? 0 : fc_direct_copy_cycles(c)));
+}
