@@ -62,6 +62,12 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
         FC_UNROLL
         for (int j = 0; j < vectors; j++)
             acc[i][j] = (vec){0};
+    if (tile->accumulate)
+        FC_UNROLL
+        for (int i = 0; i < rows; i++)
+            FC_UNROLL
+            for (int j = 0; j < vectors; j++)
+                __builtin_prefetch((const real *)tile->c + i * tile->ldc + j * LANES, 1);
 
     const real *a = tile->a;
     const real *b = tile->b;
