@@ -4,8 +4,8 @@
  * multiplied point by point with the tiles by the micro-kernel, lanes along filters, and the products transformed into the
  * output.
  *
- * With blocks for everybody, each is one task and stays in its thread's scratch. With few, all threads transform the
- * images of some blocks and then share out the panels of filters.
+ * A task is a panel of filters of a block. Threads go through neighbouring tasks, and each transforms the image of a block
+ * for itself, at its first panel: what another core has written would come line by line, for more than it costs anew.
  *
  * A NaN or an infinity would spread over its tile. Where a channel of a block comes out not finite it is computed again
  * without transform, so that it reaches exactly the outputs that see it.
@@ -17,12 +17,9 @@
 
 typedef struct {
     fc_winograd_plan plan;
-    ptrdiff_t tasks;          /* a block of a group each */
-    ptrdiff_t shared_blocks;  /* blocks whose image is transformed by all threads together; 0: by its task */
-    ptrdiff_t first_task;     /* of the shared ones at hand */
-    ptrdiff_t vectors;        /* of channels, each a task where the image is shared */
+    ptrdiff_t *transformed;  /* the block whose image a thread's scratch holds, or -1 */
     size_t scratch_bytes;
-    char *shared, *scratch;
+    char *scratch;
 } winograd_job;
 
 /* A block of a group: rows of tiles, and the pieces of the thread's scratch. */
@@ -86,7 +83,7 @@ static winograd_task lay_out(winograd_job *job, char *base)
     fc_workspace workspace = {.base = base};
     winograd_task task = {.job = job};
     task.image = fc_take(&workspace, fc_winograd_image_bytes(plan));
-    task.transformed = job->shared_blocks ? NULL : fc_take(&workspace, transformed_bytes(plan));
+    task.transformed = fc_take(&workspace, transformed_bytes(plan));
     if (!c->packed)
         task.filters = fc_take(&workspace, (size_t)plan->filters.panel_step * c->element);
     task.product = fc_take(&workspace, (size_t)(plan->points * plan->product_step) * c->element);
@@ -115,8 +112,6 @@ static winograd_task begin_task(winograd_job *job, ptrdiff_t index, int thread)
     task.rows = fc_part(plan->rows, plan->blocks, block + 1) - task.first_row;
     task.tiles = task.rows * plan->tiles.ow;
     task.tile_panels = fc_winograd_tile_panels(plan, task.tiles);
-    if (job->shared_blocks)
-        task.transformed = job->shared + (size_t)(index - job->first_task) * transformed_bytes(plan);
     return task;
 }
 
@@ -146,6 +141,10 @@ static void multiply_points(const winograd_task *task, ptrdiff_t panel, ptrdiff_
         .accumulate = depth_block > 0,
     };
     tile.ldb = tile.columns;
+    /* Transformed beforehand, filters stream from L3: the next point's are asked for while this one's are multiplied (up to
+     * +35 % where tiles are few). */
+    if (c->packed)
+        tile.b_ahead = plan->filters.point_step;
     const fc_parts tiles = fc_equal_parts(task->tiles, task->tile_panels);
     for (int point = 0; point < plan->points; point++) {
         tile.b = fc_at(c, filters, point * plan->filters.point_step);
@@ -231,28 +230,16 @@ static void compute_filters(const winograd_task *task, ptrdiff_t panel)
     }
 }
 
-static void run_block(void *context, ptrdiff_t index, int thread)
+/* A panel of filters of a block, whose image the thread transforms when it first comes to it. */
+static void run_task(void *context, ptrdiff_t index, int thread)
 {
     winograd_job *job = context;
-    const winograd_task task = begin_task(job, index, thread);
-    for (ptrdiff_t q = 0; q < job->plan.c.q; q += job->plan.c.kernels->lanes)
-        transform_image(&task, q);
-    for (ptrdiff_t panel = 0; panel < job->plan.filters.panels; panel++)
-        compute_filters(&task, panel);
-}
-
-static void run_shared_image(void *context, ptrdiff_t index, int thread)
-{
-    winograd_job *job = context;
-    const winograd_task task = begin_task(job, job->first_task + index / job->vectors, thread);
-    transform_image(&task, index % job->vectors * job->plan.c.kernels->lanes);
-}
-
-static void run_shared_filters(void *context, ptrdiff_t index, int thread)
-{
-    winograd_job *job = context;
-    const ptrdiff_t panels = job->plan.filters.panels;
-    const winograd_task task = begin_task(job, job->first_task + index / panels, thread);
+    const ptrdiff_t panels = job->plan.filters.panels, block = index / panels;
+    const winograd_task task = begin_task(job, block, thread);
+    if (job->transformed[thread] != block)
+        for (ptrdiff_t q = 0; q < job->plan.c.q; q += job->plan.c.kernels->lanes)
+            transform_image(&task, q);
+    job->transformed[thread] = block;
     compute_filters(&task, index % panels);
 }
 
@@ -261,32 +248,23 @@ static void correlate(const fc_correlation *c, int m, int r, int threads, fc_wor
     winograd_job job = {0};
     const fc_winograd_plan *plan = &job.plan;
     fc_winograd_plan_of(&job.plan, c, m, r);
-    job.tasks = c->groups * plan->blocks;
+    const ptrdiff_t tasks = c->groups * plan->blocks * plan->filters.panels;
+    threads = (int)fc_min(threads, tasks);
     char *filters = NULL;
-    if (!c->packed && plan->blocks > 2 && fc_winograd_filter_bytes(plan) <= FC_WINOGRAD_FILTER_BYTES) {
+    if (!c->packed && plan->blocks > 1 && fc_winograd_filter_bytes(plan) <= FC_WINOGRAD_FILTER_BYTES) {
         filters = fc_take(workspace, fc_winograd_filter_bytes(plan));
         job.plan.c.packed = filters ? filters : (const char *)c; /* not NULL: the scratch has no filters */
     }
-    if (threads > 1 && job.tasks < 4 * threads) {
-        const ptrdiff_t fitting = (ptrdiff_t)(FC_WINOGRAD_IMAGE_BYTES / transformed_bytes(plan));
-        job.shared_blocks = fc_max(1, fc_min(job.tasks, fitting));
-        job.vectors = fc_ceil_div(c->q, c->kernels->lanes);
-        job.shared = fc_take(workspace, (size_t)job.shared_blocks * transformed_bytes(plan));
-    }
+    job.transformed = fc_take(workspace, (size_t)threads * sizeof *job.transformed);
     lay_out(&job, NULL);
     job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
     if (!workspace->base)
         return;
     if (filters)
         fc_winograd_transform_all_filters(plan, threads, filters);
-    if (!job.shared_blocks)
-        fc_parallel_for(threads, job.tasks, run_block, &job);
-    else
-        for (; job.first_task < job.tasks; job.first_task += job.shared_blocks) {
-            const ptrdiff_t blocks = fc_min(job.shared_blocks, job.tasks - job.first_task);
-            fc_parallel_for(threads, blocks * job.vectors, run_shared_image, &job);
-            fc_parallel_for(threads, blocks * plan->filters.panels, run_shared_filters, &job);
-        }
+    for (int i = 0; i < threads; i++)
+        job.transformed[i] = -1;
+    fc_parallel_for(threads, tasks, run_task, &job);
 }
 
 static size_t packed_bytes(const fc_correlation *c, int m, int r)

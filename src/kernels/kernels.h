@@ -24,6 +24,7 @@ typedef struct {
     const ptrdiff_t *a_offset;
     const void *b;
     ptrdiff_t ldb;
+    ptrdiff_t b_ahead;        /* how far ahead of a packed B its lines are asked for; 0: as far as suits L2 */
     const ptrdiff_t *b_offset;
     void *c;
     ptrdiff_t ldc;
