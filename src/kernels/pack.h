@@ -86,8 +86,10 @@ static void FC_NAME(pack_columns)(void *dst, ptrdiff_t dst_step, const void *con
                 const int steps = count - i < LANES ? (int)(count - i) : LANES;
                 vec v[LANES];
                 FC_UNROLL
-                for (int j = 0; j < LANES; j++)
+                for (int j = 0; j < LANES; j++) {
                     v[j] = steps == LANES ? vload(row[j] + i * stride[j]) : vload_n(row[j] + i * stride[j], steps);
+                    __builtin_prefetch(row[j] + i * stride[j] + 16 * LANES);
+                }
                 vtranspose(v);
                 if (used == LANES && steps == LANES)
                     FC_UNROLL
