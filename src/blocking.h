@@ -34,6 +34,10 @@ enum { FC_PACKING_PANELS = 32 };
  * is all that L2 holds, for a panel of weights stays in L1. */
 enum { FC_IMAGE_BLOCK_BYTES = 256 << 10, FC_DIRECT_IMAGE_BYTES = 512 << 10 };
 
+/* The direct weight gradient with lanes along filters: sums of one panel of filters in a part of L2; pixels of a unit, whose
+ * panel of dy is read by all of them. */
+enum { FC_GRADIENT_SUM_BYTES = 256 << 10, FC_GRADIENT_PIXELS = 1024 };
+
 /* Scratch a thread may take; direct and Winograd refuse a problem that needs more, im2col always fits its blocks. */
 enum { FC_SCRATCH_LIMIT = 16 << 20 };
 

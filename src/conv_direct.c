@@ -3,6 +3,8 @@
  */
 #include "conv_direct.h"
 
+#include <math.h>
+
 #include "pack_weights.h"
 
 /* Channel by channel, whatever the layout: a depth block then needs some channels of the image, not all. */
@@ -25,6 +27,15 @@ static void correlate(const fc_correlation *given, int threads, fc_workspace *wo
         fc_direct_pixels_correlate(&c, threads, workspace);
     else
         fc_direct_channels_correlate(&c, threads, workspace);
+}
+
+static void correlate_weights(const fc_correlation *given, int threads, fc_workspace *workspace)
+{
+    const fc_correlation c = by_channel(given);
+    if (fc_direct_weight_pixels_cycles(&c) < fc_direct_weight_channels_cycles(&c))
+        fc_direct_weight_pixels_correlate(&c, threads, workspace);
+    else
+        fc_direct_weight_channels_correlate(&c, threads, workspace);
 }
 
 static size_t bytes_for_pixels(const fc_correlation *c)
@@ -72,9 +83,8 @@ static double cycles(const fc_correlation *given, fc_operation operation)
 {
     const fc_correlation c = by_channel(given);
     if (operation == FC_BACKWARD_WEIGHT)
-        return (double)(c.n * c.groups) * fc_direct_copy_cycles(&c) + fc_direct_weight_cycles(&c);
-    const double pixels = fc_direct_pixels_cycles(&c), channels = fc_direct_channels_cycles(&c);
-    return channels < pixels ? channels : pixels;
+        return fmin(fc_direct_weight_pixels_cycles(&c), fc_direct_weight_channels_cycles(&c));
+    return fmin(fc_direct_pixels_cycles(&c), fc_direct_channels_cycles(&c));
 }
 
 const fc_conv_algorithm fc_algorithm_direct = {
@@ -84,6 +94,6 @@ const fc_conv_algorithm fc_algorithm_direct = {
     .refuses = refuses,
     .cycles = cycles,
     .correlate = correlate,
-    .correlate_weights = fc_direct_correlate_weights,
+    .correlate_weights = correlate_weights,
     .packing = packing,
 };

@@ -1,4 +1,4 @@
-/* The two ways of the direct algorithm, by the axis of the lanes, and its weight gradient. */
+/* The two ways of the direct algorithm, by the axis of the lanes, and those of its weight gradient. */
 #ifndef FC_CONV_DIRECT_H
 #define FC_CONV_DIRECT_H
 
@@ -13,9 +13,11 @@ void fc_direct_pixels_correlate(const fc_correlation *c, int threads, fc_workspa
 double fc_direct_channels_cycles(const fc_correlation *c);
 void fc_direct_channels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace);
 
-/* conv_direct_weight.c */
-double fc_direct_weight_cycles(const fc_correlation *c);
-void fc_direct_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace);
+/* conv_direct_weight_pixels.c and conv_direct_weight_channels.c, as above */
+double fc_direct_weight_pixels_cycles(const fc_correlation *c);
+void fc_direct_weight_pixels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace);
+double fc_direct_weight_channels_cycles(const fc_correlation *c);
+void fc_direct_weight_channels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace);
 
 /* Copying one image's group into padded rows: by vectors, unless its pixels lie apart. */
 static inline double fc_direct_copy_cycles(const fc_correlation *c)

@@ -51,7 +51,7 @@ FC_INLINE void FC_NAME(gemm_tile_store)(const fc_tile *tile, vec *acc, const int
 #undef FC_EACH
 }
 
-enum { FC_NAME(A_PACKED), FC_NAME(A_BY_ROWS), FC_NAME(A_BY_STEPS) };
+enum { FC_NAME(A_PACKED), FC_NAME(A_BY_ROWS), FC_NAME(A_BY_STEPS), FC_NAME(A_BY_BOTH) };
 
 FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, const int vectors, const int a_is,
                                       const int b_in_place)
@@ -71,19 +71,25 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
 
     const real *a = tile->a;
     const real *b = tile->b;
-    const int a_by_rows = a_is == FC_NAME(A_BY_ROWS), a_by_steps = a_is == FC_NAME(A_BY_STEPS);
+    const int a_by_rows = a_is == FC_NAME(A_BY_ROWS), a_by_steps = a_is >= FC_NAME(A_BY_STEPS);
+    const real *a_of_row[FC_TILE_ROWS];
+    FC_UNROLL
+    for (int i = 0; i < rows; i++)
+        a_of_row[i] = a_is == FC_NAME(A_BY_BOTH) ? a + tile->a_row_offset[i] : a;
     const ptrdiff_t a_step = tile->a_step ? tile->a_step : rows;
     const ptrdiff_t b_ahead = tile->b_ahead ? tile->b_ahead : (ptrdiff_t)(FC_PREFETCH_BYTES / sizeof(real));
     for (ptrdiff_t r = 0; r < tile->depth; r++) {
         const real *b_row = b_in_place ? b + tile->b_offset[r] : b;
-        const real *a_row = a_by_steps ? a + tile->a_offset[r] : a;
+        const ptrdiff_t at = a_by_steps ? tile->a_offset[r] : 0;
         vec b_vector[FC_TILE_VECTORS];
         FC_UNROLL
         for (int j = 0; j < vectors; j++)
             b_vector[j] = vload(b_row + j * LANES);
         FC_UNROLL
         for (int i = 0; i < rows; i++) {
-            vec a_element = vset1(a_by_rows ? a[i * tile->a_row] : a_row[i]);
+            vec a_element = vset1(a_by_rows                        ? a[i * tile->a_row]
+                                  : a_is == FC_NAME(A_BY_BOTH) ? a_of_row[i][at]
+                                                               : a[at + i]);
             FC_UNROLL
             for (int j = 0; j < vectors; j++)
                 acc[i][j] += a_element * b_vector[j];
@@ -106,7 +112,9 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
 
 FC_INLINE void FC_NAME(gemm_tile_of)(const fc_tile *tile, const int rows, const int vectors)
 {
-    if (tile->a_offset)
+    if (tile->a_row_offset)
+        FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_BY_BOTH), 0);
+    else if (tile->a_offset)
         FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_BY_STEPS), 0);
     else if (tile->a_row && tile->b_offset)
         FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_BY_ROWS), 1);

@@ -12,8 +12,8 @@
 /* One register tile of C = A·B: `rows` x `columns`, a reduction of `depth` steps.
  *
  * A is either a packed panel, `rows` elements a step (steps `a_step` apart, if given), or with `a_row` a matrix read in
- * place whose rows lie so far apart, their steps side by side, or with `a_offset` an image read in place, whose rows lie
- * side by side, step r at a + a_offset[r]. B is either a packed panel (row r at b + r*ldb) or, with `b_offset`,
+ * place whose rows lie so far apart, their steps side by side, or with `a_offset` an image read in place: step r at a +
+ * a_offset[r], where rows lie side by side, or with `a_row_offset` at a_row_offset[i]. B is either a packed panel (row r at b + r*ldb) or, with `b_offset`,
  * an image read in place (row r at b + b_offset[r]); whole vectors of a row are read, garbage behind `columns`
  * is computed and dropped. */
 typedef struct {
@@ -21,7 +21,7 @@ typedef struct {
     int rows, columns;
     const void *a;
     ptrdiff_t a_row, a_step;
-    const ptrdiff_t *a_offset;
+    const ptrdiff_t *a_offset, *a_row_offset;
     const void *b;
     ptrdiff_t ldb;
     ptrdiff_t b_ahead;        /* how far ahead of a packed B its lines are asked for; 0: as far as suits L2 */

@@ -1,4 +1,4 @@
-/* The direct weight gradient: inner products of dy's rows with the image's, shifted by each tap.
+/* The direct weight gradient with lanes along a row of pixels: inner products of dy's rows with the image's, shifted by each tap.
  *
  * Neither operand is packed into panels: dy is read where it lies, x from a padded block. It serves short reductions
  * over channels (first layers), depthwise and grouped problems, where im2col's panels would serve few products.
@@ -109,7 +109,7 @@ static ptrdiff_t rows_of_unit(const fc_correlation *c)
 }
 
 /* A tile takes its loads and multiply-adds for each vector of a row, and a fixed time to add up its lanes. */
-double fc_direct_weight_cycles(const fc_correlation *c)
+double fc_direct_weight_pixels_cycles(const fc_correlation *c)
 {
     const ptrdiff_t rows = rows_of_unit(c), dot_rows = c->kernels->dot_rows, dot_columns = c->kernels->dot_columns;
     const double units = (double)(c->n * c->groups) * (double)fc_ceil_div(c->oh, rows);
@@ -117,10 +117,10 @@ double fc_direct_weight_cycles(const fc_correlation *c)
     const double vectors = (double)rows * (double)fc_ceil_div(c->ow, c->kernels->lanes);
     const double products = (double)(dot_rows * dot_columns), loads = (double)(dot_rows + dot_columns);
     const double turned = c->layout == FC_NHWC ? (double)c->m * vectors * 4 : 0;
-    return units * (tiles * (vectors * (0.5 * products + 0.5 * loads) + 15 * products) + turned);
+    return (double)(c->n * c->groups) * fc_direct_copy_cycles(c) + units * (tiles * (vectors * (0.5 * products + 0.5 * loads) + 15 * products) + turned);
 }
 
-void fc_direct_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace)
+void fc_direct_weight_pixels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace)
 {
     direct_weight_job job = {.c = c};
     const ptrdiff_t rows = rows_of_unit(c);

@@ -1,0 +1,221 @@
+/* The direct weight gradient with lanes along output channels: dw^T = x dy^T, where the micro-kernel broadcasts the image
+ * in place, (channel, tap) pairs as rows and pixels as steps, times dy with its channels side by side.
+ *
+ * Nothing of the im2col matrix is gathered: rows of the image are copied into a padded block, or read where they lie for a
+ * 1x1 kernel, and a panel of dy is turned once for all pairs. A task sums one panel of filters over its images in L2.
+ */
+#include <math.h>
+
+#include "blocking.h"
+#include "conv_direct.h"
+#include "im2col.h"
+#include "image_block.h"
+#include "pack_weights.h"
+#include "parallel.h"
+#include "weight_partials.h"
+
+typedef struct {
+    const fc_correlation *c;
+    fc_weight_partials partials;
+    fc_image_block block;
+    int in_place;                /* 1x1: the image is read where it lies */
+    ptrdiff_t rows;              /* of y in a unit */
+    ptrdiff_t panels;            /* of filters */
+    ptrdiff_t channel_blocks;
+    size_t image_bytes, dy_bytes, sum_bytes, offset_bytes, scratch_bytes;
+    char *scratch;
+} gradient_job;
+
+/* A panel of filters and a block of channels of one group, and the pieces of the thread's scratch. */
+typedef struct {
+    const gradient_job *job;
+    ptrdiff_t group, m, columns, q, channels, pairs;
+    char *image, *dy, *sum;
+    ptrdiff_t *row_offset, *step_offset;
+} gradient_task;
+
+static ptrdiff_t most_channels(const gradient_job *job) { return fc_ceil_div(job->c->q, job->channel_blocks); }
+
+/* dy of a unit, a step for each pixel. */
+static void pack_dy(const gradient_task *task, const fc_weight_unit *unit)
+{
+    const fc_correlation *c = task->job->c;
+    const ptrdiff_t width = c->kernels->tile_columns;
+    const char *dy = fc_at(c, c->y, unit->n * c->y_n + (task->group * c->m + task->m) * c->y_c + unit->row * c->y_h);
+    const ptrdiff_t merged = c->y_h == c->ow * c->y_w ? unit->rows : 1;
+    for (ptrdiff_t j = 0; j < unit->rows; j += merged) {
+        const char *from = fc_at(c, dy, j * c->y_h);
+        char *to = fc_at(c, task->dy, j * c->ow * width);
+        if (c->y_c == 1) {
+            const fc_run run = {0, 0, task->columns};
+            c->kernels->pack_runs(to, width, from, c->y_w, 1, merged * c->ow, &run, 1, 0);
+            continue;
+        }
+        const void *channel[64];
+        for (ptrdiff_t i = 0; i < task->columns; i++)
+            channel[i] = fc_at(c, from, i * c->y_c);
+        c->kernels->pack_columns(to, width, channel, (int)task->columns, c->y_w, merged * c->ow);
+    }
+}
+
+static void fill_offsets(const gradient_task *task)
+{
+    const gradient_job *job = task->job;
+    const fc_correlation *c = job->c;
+    for (ptrdiff_t i = 0; i < task->pairs; i++)
+        task->row_offset[i] = job->in_place ? i * c->x_c
+                                            : i / c->taps * job->block.plane +
+                                                  fc_tap_offset(&job->block, c, i % c->taps);
+    const ptrdiff_t step = job->in_place ? c->x_h : fc_block_row_step(&job->block, c);
+    for (ptrdiff_t j = 0; j < job->rows; j++)
+        for (ptrdiff_t i = 0; i < c->ow; i++)
+            task->step_offset[j * c->ow + i] = j * step + i;
+}
+
+static void accumulate_unit(const gradient_task *task, const fc_weight_unit *unit, int first)
+{
+    const gradient_job *job = task->job;
+    const fc_correlation *c = job->c;
+    const ptrdiff_t width = c->kernels->tile_columns;
+    const char *image = fc_at(c, c->x, unit->n * c->x_n + (task->group * c->q + task->q) * c->x_c);
+    if (job->in_place) {
+        image = fc_at(c, image, unit->row * c->x_h);
+    } else {
+        fc_fill_image_block(&job->block, c, image, task->channels, unit->row, unit->rows, task->image);
+        image = task->image;
+    }
+    pack_dy(task, unit);
+    const ptrdiff_t pixels = unit->rows * c->ow, blocks = fc_depth_blocks(pixels);
+    const ptrdiff_t panels = fc_ceil_div(task->pairs, c->kernels->tile_rows);
+    const fc_parts pairs = fc_equal_parts(task->pairs, panels);
+    fc_tile tile = {.columns = (int)task->columns, .a = image, .ldb = width, .ldc = width};
+    for (ptrdiff_t i = 0; i < blocks; i++) {
+        const ptrdiff_t k = fc_part(pixels, blocks, i);
+        tile.depth = fc_part(pixels, blocks, i + 1) - k;
+        tile.accumulate = !first || i > 0;
+        tile.a_offset = task->step_offset + k;
+        tile.b = fc_at(c, task->dy, k * width);
+        for (ptrdiff_t j = 0; j < panels; j++) {
+            const ptrdiff_t row = fc_part_begin(pairs, j);
+            tile.rows = (int)(fc_part_begin(pairs, j + 1) - row);
+            tile.a_row_offset = task->row_offset + row;
+            tile.c = fc_at(c, task->sum, row * width);
+            c->kernels->gemm_tile(&tile);
+        }
+    }
+}
+
+/* Pairs, the filters of each side by side, to where dw has them. */
+static void store_sum(const gradient_task *task, char *dw)
+{
+    const fc_correlation *c = task->job->c;
+    const ptrdiff_t width = c->kernels->tile_columns;
+    dw = fc_at(c, dw, task->group * c->w_group + task->m * c->w_m + task->q * c->w_q);
+    if (fc_steps_are_contiguous(c)) {
+        c->kernels->store_strided(dw, 1, c->w_m, task->sum, width, task->pairs, task->columns);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < task->pairs; i++)
+        c->kernels->store_strided(fc_at(c, dw, i / c->taps * c->w_q + c->tap[i % c->taps].weight), 0, c->w_m,
+                                  fc_at(c, task->sum, i * width), width, 1, task->columns);
+}
+
+static void run_task(void *context, ptrdiff_t index, int thread)
+{
+    const gradient_job *job = context;
+    const fc_correlation *c = job->c;
+    const ptrdiff_t width = c->kernels->tile_columns;
+    const ptrdiff_t panel = index % job->panels, block = index / job->panels % job->channel_blocks;
+    index = index / job->panels / job->channel_blocks;
+    const ptrdiff_t group = index % c->groups, chunk = index / c->groups;
+    char *scratch = job->scratch + (size_t)thread * job->scratch_bytes;
+    gradient_task task = {
+        .job = job,
+        .group = group,
+        .m = panel * width,
+        .columns = fc_min(width, c->m - panel * width),
+        .q = fc_part(c->q, job->channel_blocks, block),
+        .image = scratch,
+        .dy = scratch + job->image_bytes,
+        .sum = scratch + job->image_bytes + job->dy_bytes,
+    };
+    task.channels = fc_part(c->q, job->channel_blocks, block + 1) - task.q;
+    task.pairs = task.channels * c->taps;
+    task.row_offset = (ptrdiff_t *)(void *)(task.sum + job->sum_bytes);
+    task.step_offset = task.row_offset + task.pairs;
+    fill_offsets(&task);
+    const ptrdiff_t begin = fc_partials_first(&job->partials, chunk), end = fc_partials_first(&job->partials, chunk + 1);
+    for (ptrdiff_t i = begin; i < end; i++) {
+        const fc_weight_unit unit = fc_partials_unit(&job->partials, c, i);
+        accumulate_unit(&task, &unit, i == begin);
+    }
+    store_sum(&task, fc_partial(&job->partials, chunk));
+}
+
+static size_t bytes_of(const fc_correlation *c, ptrdiff_t elements)
+{
+    fc_workspace sizes = {0};
+    fc_take(&sizes, (size_t)elements * c->element);
+    return sizes.used;
+}
+
+/* Blocks of channels whose sums stay in L2, and rows of a unit whose image does: they depend on the problem and the ISA
+ * alone, for the order of the sum follows from them. 0 if a task does not fit into a thread's scratch. */
+static int plan(gradient_job *job, const fc_correlation *c)
+{
+    const ptrdiff_t width = c->kernels->tile_columns, element = (ptrdiff_t)c->element;
+    *job = (gradient_job){.c = c, .in_place = fc_sees_image_itself(c), .panels = fc_ceil_div(c->m, width)};
+    const ptrdiff_t pairs = FC_GRADIENT_SUM_BYTES / (width * element);
+    job->channel_blocks = fc_ceil_div(c->q, fc_max(1, pairs / c->taps));
+    const ptrdiff_t channels = most_channels(job);
+    double image = 0;
+    for (job->rows = fc_min(c->oh, fc_max(1, FC_GRADIENT_PIXELS / c->ow));; job->rows = fc_ceil_div(job->rows, 2)) {
+        job->block = fc_image_block_for(c, job->rows);
+        image = job->in_place ? 0 : (double)channels * (double)job->block.plane * (double)element;
+        if (job->rows == 1 || image <= FC_DIRECT_IMAGE_BYTES)
+            break;
+    }
+    const double dy = (double)job->rows * (double)c->ow * (double)width, sum = (double)channels * (double)c->taps;
+    if (image + (dy + sum * (double)width) * (double)element + (sum + dy) * (double)sizeof(ptrdiff_t) > FC_SCRATCH_LIMIT)
+        return 0;
+    if (!job->in_place)
+        job->image_bytes = bytes_of(c, channels * job->block.plane);
+    job->dy_bytes = bytes_of(c, job->rows * c->ow * width);
+    job->sum_bytes = bytes_of(c, channels * c->taps * width);
+    job->offset_bytes = (size_t)(channels * c->taps + job->rows * c->ow) * sizeof(ptrdiff_t);
+    fc_workspace sizes = {0};
+    fc_take(&sizes, job->image_bytes + job->dy_bytes + job->sum_bytes + job->offset_bytes);
+    job->scratch_bytes = sizes.used;
+    return 1;
+}
+
+/* The products at the pace of the register tiles, with visits of the sum, the copied image and the turned dy on top. */
+double fc_direct_weight_channels_cycles(const fc_correlation *c)
+{
+    gradient_job job;
+    if (!plan(&job, c))
+        return HUGE_VAL;
+    const double pixels = (double)(c->oh * c->ow), pairs = (double)fc_depth(c);
+    const double vectors = (double)fc_ceil_div(c->m, c->kernels->lanes);
+    const double tiles = (double)fc_ceil_div(c->q * c->taps, c->kernels->tile_rows) * vectors / 2;
+    const double visits = (double)fc_ceil_div(c->oh, job.rows) * (double)fc_depth_blocks(job.rows * c->ow);
+    const double products = tiles * (fc_tile_step_cycles(pairs / (tiles * 2 / vectors)) * pixels + visits * 70);
+    const double copied = job.in_place ? 0 : (double)job.panels * fc_direct_copy_cycles(c);
+    const double turned = (double)(job.channel_blocks * c->m) * pixels * 8 / (double)c->kernels->lanes;
+    return (double)(c->n * c->groups) * (products + copied + turned);
+}
+
+void fc_direct_weight_channels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace)
+{
+    gradient_job job;
+    plan(&job, c);
+    const ptrdiff_t products = c->groups * job.panels * job.channel_blocks;
+    job.partials = fc_plan_partials(c, job.rows, products, workspace);
+    const ptrdiff_t tasks = products * job.partials.chunks;
+    threads = (int)fc_min(threads, tasks);
+    job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    if (!workspace->base)
+        return;
+    fc_parallel_for(threads, tasks, run_task, &job);
+    fc_sum_partials(&job.partials, c, threads);
+}
