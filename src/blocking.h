@@ -23,8 +23,8 @@ enum { FC_WINOGRAD_PRODUCTS = 4032, FC_WINOGRAD_DEPTH_BLOCK = 128, FC_WINOGRAD_P
 enum { FC_WINOGRAD_IMAGE_BYTES = 8 << 20, FC_WINOGRAD_FILTER_BYTES = 16 << 20, FC_WINOGRAD_SMALL_SCRATCH = 2 << 20 };
 
 /* Winograd's weight gradient: tiles in a block, unless their transforms exceed a thread's scratch; tiles between two visits of
- * the sum, whose panels of x and dy share an L1; and the most bytes of the sum. */
-enum { FC_WINOGRAD_GRADIENT_TILES = 448, FC_WINOGRAD_GRADIENT_DEPTH = 96, FC_WINOGRAD_SUM_LIMIT = 256 << 20 };
+ * the sum, whose panels of x and dy share an L1; bytes of the sum of some filters, in L3. */
+enum { FC_WINOGRAD_GRADIENT_TILES = 448, FC_WINOGRAD_GRADIENT_DEPTH = 96, FC_WINOGRAD_SUM_BYTES = 12 << 20 };
 
 /* Panels of pixels that each panel of weights must meet for the direct kernels to pack it: with 28 (28 x 28 pixels, 1x1)
  * reading it in place was 1 % faster, with 98 packing 3 %, with 2 to 7 in place 10 to 30 %. */

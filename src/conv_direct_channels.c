@@ -24,9 +24,10 @@ typedef struct {
     ptrdiff_t row_blocks, filter_blocks;
     ptrdiff_t chunk;             /* depth blocks whose channels are copied at once */
     fc_image_block block;
-    const char *packed;
+    const char *packed;          /* all weights, or NULL: each task packs a panel when it comes to it */
     ptrdiff_t *offset;           /* of every step of the reduction, from the first channel of its chunk */
     size_t group_bytes, image_bytes, c_bytes, scratch_bytes;
+    int packs_first;             /* weights that more than one task uses */
     char *scratch;
 } channels_job;
 
@@ -34,7 +35,7 @@ typedef struct {
 typedef struct {
     const channels_job *job;
     ptrdiff_t n, group, row, rows, p0, p1;
-    char *image, *c_block;
+    char *image, *c_block, *weights;
 } channels_task;
 
 static int sees_one_row(const fc_correlation *c) { return fc_sees_image_itself(c) && c->y_h == c->ow * c->y_w; }
@@ -96,6 +97,19 @@ static void multiply_rows(const channels_task *task, fc_tile *tile, const char *
         }
 }
 
+static const char *panel_of_weights(const channels_task *task, ptrdiff_t panel, ptrdiff_t depth_block, ptrdiff_t k,
+                                    ptrdiff_t depth)
+{
+    const channels_job *job = task->job;
+    const fc_correlation *c = job->c;
+    const ptrdiff_t first = panel * c->kernels->tile_columns;
+    if (job->packed)
+        return fc_gemm_packed_b(&job->gemm, job->packed + (size_t)task->group * job->group_bytes, depth_block, panel);
+    fc_pack_weight_panel(c, FC_LANES_CHANNELS, task->group, first, fc_min(c->kernels->tile_columns, c->m - first), k, depth,
+                         task->weights);
+    return task->weights;
+}
+
 /* One panel of filters through the depth blocks of a chunk. */
 static void multiply_panel(const channels_task *task, const depth_chunk *chunk, ptrdiff_t panel, const char *image)
 {
@@ -103,7 +117,6 @@ static void multiply_panel(const channels_task *task, const depth_chunk *chunk, 
     const fc_correlation *c = job->c;
     const ptrdiff_t width = c->kernels->tile_columns, depth = fc_depth(c), blocks = fc_depth_blocks(depth);
     const ptrdiff_t channel = task->group * c->m + panel * width;
-    const char *weights = job->packed + (size_t)task->group * job->group_bytes;
     fc_tile tile = {
         .columns = (int)fc_min(width, c->m - panel * width),
         .ldb = width,
@@ -119,7 +132,7 @@ static void multiply_panel(const channels_task *task, const depth_chunk *chunk, 
         const ptrdiff_t k = fc_part(depth, blocks, i);
         const int last = i == blocks - 1;
         tile.depth = fc_part(depth, blocks, i + 1) - k;
-        tile.b = fc_gemm_packed_b(&job->gemm, weights, i, panel);
+        tile.b = panel_of_weights(task, panel, i, k, tile.depth);
         tile.a_offset = job->offset + k;
         tile.accumulate = i > 0;
         tile.relu = c->relu && last;
@@ -153,6 +166,7 @@ static void run_task(void *context, ptrdiff_t index, int thread)
     };
     task.rows = fc_min(job->rows, job->height - task.row);
     task.c_block = task.image + job->image_bytes;
+    task.weights = task.c_block + job->c_bytes;
     const char *x = fc_at(c, c->x, task.n * c->x_n + task.group * c->q * c->x_c);
     const ptrdiff_t blocks = fc_depth_blocks(fc_depth(c));
     for (ptrdiff_t i = 0; i < blocks; i += job->chunk) {
@@ -224,6 +238,10 @@ static int plan(channels_job *job, const fc_correlation *c, int threads)
     const ptrdiff_t held = job->chunk < fc_depth_blocks(fc_depth(c)) ? fc_ceil_div(panels, job->filter_blocks) : 1;
     if (job->buffered)
         fc_take(&sizes, (size_t)(held * job->rows * job->width * columns) * c->element);
+    job->c_bytes = sizes.used - job->image_bytes;
+    job->packs_first = !c->packed && c->n * job->row_blocks > 1;
+    if (!c->packed && !job->packs_first)
+        fc_take(&sizes, (size_t)(FC_DEPTH_BLOCK * columns) * c->element);
     job->scratch_bytes = sizes.used;
     return 1;
 }
@@ -234,7 +252,7 @@ void fc_direct_channels_correlate(const fc_correlation *c, int threads, fc_works
     plan(&job, c, threads);
     job.packed = c->packed;
     char *fresh = NULL;
-    if (!c->packed)
+    if (job.packs_first)
         job.packed = fresh = fc_take(workspace, (size_t)c->groups * job.group_bytes);
     const ptrdiff_t tasks = c->n * c->groups * job.row_blocks * job.filter_blocks;
     threads = (int)fc_min(threads, tasks);
@@ -255,11 +273,11 @@ double fc_direct_channels_cycles(const fc_correlation *c)
     if (!plan(&job, c, 1))
         return HUGE_VAL;
     const double panels = (double)fc_ceil_div(job.width, c->kernels->tile_rows) * (double)job.height;
-    const double vectors = (double)fc_ceil_div(c->m, c->kernels->lanes), depth = (double)fc_depth(c);
-    const double step = fc_tile_step_cycles((double)(job.width * job.height) / panels);
-    const double tiles = panels * vectors / 2;
-    const double calls = tiles * (double)fc_depth_blocks(fc_depth(c)) * 40;
+    const ptrdiff_t vectors = fc_ceil_div(c->m, c->kernels->lanes);
+    const double step = fc_tiles_step_cycles((double)(job.width * job.height) / panels, vectors, 1.1);
+    const double products = panels * step * (double)fc_depth(c);
+    const double calls = panels * (double)fc_ceil_div(vectors, 2) * (double)fc_depth_blocks(fc_depth(c)) * 40;
     const double turned = job.buffered ? (double)c->m * (double)(c->oh * c->ow) * 8 / (double)c->kernels->lanes : 0;
     const double copied = job.in_place ? 0 : fc_direct_copy_cycles(c);
-    return fc_packing_cycles(c) + (double)(c->n * c->groups) * (tiles * step * depth + calls + turned + copied);
+    return fc_packing_cycles(c) + (double)(c->n * c->groups) * (products + calls + turned + copied);
 }

@@ -253,11 +253,12 @@ double fc_direct_pixels_cycles(const fc_correlation *c)
     const int in_place = reads_in_place(c);
     const double depth = (double)fc_depth(c);
     const double rows = in_place ? 1 : (double)c->oh;
-    const double vectors = rows * (double)fc_ceil_div(in_place ? c->oh * c->ow : c->ow, lanes);
-    const double tiles = (double)fc_a_panels(&gemm);
-    double products = tiles * vectors / 2 * fc_tile_step_cycles((double)c->m / tiles) * depth;
+    const ptrdiff_t vectors = fc_ceil_div(in_place ? c->oh * c->ow : c->ow, lanes);
+    const double panels = (double)fc_a_panels(&gemm), height = (double)c->m / panels;
+    double step = fc_tiles_step_cycles(height, vectors, reads_weights_in_place(c) ? 1.5 : 1);
     /* A tile's prologue, call and epilogue weigh on short reductions. */
-    products += tiles * vectors / 2 * (double)fc_depth_blocks(fc_depth(c)) * 30;
+    step += (double)fc_ceil_div(vectors, 2) * 30 * (double)fc_depth_blocks(fc_depth(c)) / depth;
+    const double products = rows * panels * step * depth;
     const double packing = reads_weights_in_place(c) ? 0 : fc_packing_cycles(c);
     return packing + (double)(c->n * c->groups) * (products + (in_place ? 0 : fc_direct_copy_cycles(c)));
 }

@@ -196,10 +196,11 @@ double fc_direct_weight_channels_cycles(const fc_correlation *c)
     if (!plan(&job, c))
         return HUGE_VAL;
     const double pixels = (double)(c->oh * c->ow), pairs = (double)fc_depth(c);
-    const double vectors = (double)fc_ceil_div(c->m, c->kernels->lanes);
-    const double tiles = (double)fc_ceil_div(c->q * c->taps, c->kernels->tile_rows) * vectors / 2;
+    const ptrdiff_t vectors = fc_ceil_div(c->m, c->kernels->lanes);
+    const double panels = (double)fc_ceil_div(c->q * c->taps, c->kernels->tile_rows);
     const double visits = (double)fc_ceil_div(c->oh, job.rows) * (double)fc_depth_blocks(job.rows * c->ow);
-    const double products = tiles * (fc_tile_step_cycles(pairs / (tiles * 2 / vectors)) * pixels + visits * 70);
+    const double step = fc_tiles_step_cycles(pairs / panels, vectors, 1.1);
+    const double products = panels * (step * pixels + (double)fc_ceil_div(vectors, 2) * visits * 200);
     const double copied = job.in_place ? 0 : (double)job.panels * fc_direct_copy_cycles(c);
     const double turned = (double)(job.channel_blocks * c->m) * pixels * 8 / (double)c->kernels->lanes;
     return (double)(c->n * c->groups) * (products + copied + turned);

@@ -2,7 +2,7 @@
  *
  * A block of rows of tiles at a time, all threads transform x and dy, lanes along channels, and then multiply point by
  * point, filters x tiles times tiles x channels, adding to the transformed gradient. In the end that is transformed into
- * dw. The sum runs over blocks in their order, whatever thread takes which point. A gradient that comes out not finite is
+ * dw. Of many filters, slabs are taken one after the other, so that their sum stays in L3. The sum runs over blocks in their order, whatever thread takes which point. A gradient that comes out not finite is
  * computed again without transform, as a whole.
  */
 #include <stdatomic.h>
@@ -15,8 +15,10 @@
 typedef struct {
     fc_winograd_plan plan;
     ptrdiff_t group;
+    ptrdiff_t slabs, first_filter, filters; /* the filters whose sums are taken at once; the slab at hand */
     ptrdiff_t blocks, block;           /* of rows of tiles; the one at hand */
     ptrdiff_t first_row, rows, tiles;  /* of the block at hand */
+    ptrdiff_t transformed;             /* vectors of channels that need not be transformed */
     ptrdiff_t dy_ld, sum_ld;           /* between tiles of the transformed dy, and filters of the sum */
     ptrdiff_t x_step, dy_step, sum_step;
     ptrdiff_t filter_blocks;           /* that the product of a point is split into */
@@ -32,11 +34,13 @@ static void transform_task(void *context, ptrdiff_t task, int thread)
     const fc_winograd_plan *plan = &job->plan;
     const fc_correlation *c = &plan->c;
     const ptrdiff_t lanes = c->kernels->lanes, width = c->kernels->tile_columns, of_x = fc_ceil_div(c->q, lanes);
+    task += job->transformed;
     const int is_x = task < of_x;
     const fc_winograd_planes p = is_x ? fc_winograd_planes_of_x(plan) : fc_winograd_planes_of_y(plan);
-    const ptrdiff_t first = (is_x ? task : task - of_x) * lanes;
+    const ptrdiff_t first = (is_x ? task : task - of_x) * lanes, channels = is_x ? c->q : job->filters;
+    const ptrdiff_t origin = job->group * p.channels + (is_x ? 0 : job->first_filter);
     char *to = is_x ? fc_at(c, job->x, first / width * width * job->tiles + first % width) : fc_at(c, job->dy, first);
-    fc_winograd_transform_tiles(plan, &p, job->group * p.channels + first, fc_min(lanes, p.channels - first),
+    fc_winograd_transform_tiles(plan, &p, origin + first, fc_min(lanes, channels - first),
                                 job->first_row, job->rows, job->scratch + (size_t)thread * job->scratch_bytes, to,
                                 is_x ? width : job->dy_ld, is_x ? job->x_step : job->dy_step);
 }
@@ -48,7 +52,8 @@ static void multiply_task(void *context, ptrdiff_t task, int thread)
     const fc_correlation *c = &job->plan.c;
     const ptrdiff_t width = c->kernels->tile_columns;
     const ptrdiff_t point = task / job->filter_blocks, part = task % job->filter_blocks;
-    const ptrdiff_t panels = fc_ceil_div(c->m, c->kernels->tile_rows);
+    const ptrdiff_t panels = fc_ceil_div(job->filters, c->kernels->tile_rows);
+    const fc_parts rows = fc_equal_parts(job->filters, panels);
     const ptrdiff_t begin = fc_part(panels, job->filter_blocks, part), end = fc_part(panels, job->filter_blocks, part + 1);
     const ptrdiff_t blocks = fc_ceil_div(job->tiles, FC_WINOGRAD_GRADIENT_DEPTH);
     const char *x = fc_at(c, job->x, point * job->x_step), *dy = fc_at(c, job->dy, point * job->dy_step);
@@ -63,8 +68,8 @@ static void multiply_task(void *context, ptrdiff_t task, int thread)
             tile.columns = (int)fc_min(width, c->q - q);
             tile.b = fc_at(c, x, q * job->tiles + t * width);
             for (ptrdiff_t ir = begin; ir < end; ir++) {
-                const ptrdiff_t m = fc_part(c->m, panels, ir);
-                tile.rows = (int)(fc_part(c->m, panels, ir + 1) - m);
+                const ptrdiff_t m = fc_part_begin(rows, ir);
+                tile.rows = (int)(fc_part_begin(rows, ir + 1) - m);
                 tile.a = fc_at(c, dy, t * job->dy_ld + m);
                 tile.c = fc_at(c, sum, m * job->sum_ld + q);
                 c->kernels->gemm_tile(&tile);
@@ -87,16 +92,43 @@ static void gradient_task(void *context, ptrdiff_t m, int thread)
         gradient.channels = (int)fc_min(lanes, c->q - q);
         if (!c->kernels->winograd_gradient(&gradient))
             atomic_store(&job->not_finite, 1);
-        char *dw = fc_at(c, c->weights, job->group * c->w_group + m * c->w_m + q * c->w_q);
+        char *dw = fc_at(c, c->weights, job->group * c->w_group + (job->first_filter + m) * c->w_m + q * c->w_q);
         for (int i = 0; i < plan->r * plan->r; i++)
             c->kernels->store_strided(fc_at(c, dw, c->tap[plan->at[i]].weight), 0, c->w_q, fc_at(c, taps, i * lanes),
                                       lanes, 1, gradient.channels);
     }
 }
 
+/* Through all blocks. A single one's x is still there from the slab before. */
+static void sum_slab(gradient_job *job, int threads)
+{
+    const fc_winograd_plan *plan = &job->plan;
+    const ptrdiff_t lanes = plan->c.kernels->lanes, of_x = fc_ceil_div(plan->c.q, lanes);
+    for (job->block = 0; job->block < job->blocks; job->block++) {
+        job->first_row = fc_part(plan->rows, job->blocks, job->block);
+        job->rows = fc_part(plan->rows, job->blocks, job->block + 1) - job->first_row;
+        job->tiles = job->rows * plan->tiles.ow;
+        job->transformed = job->blocks == 1 && job->first_filter > 0 ? of_x : 0;
+        fc_parallel_for(threads, of_x + fc_ceil_div(job->filters, lanes) - job->transformed, transform_task, job);
+        fc_parallel_for(threads, plan->points * job->filter_blocks, multiply_task, job);
+    }
+}
+
 static ptrdiff_t padded_channels(const fc_correlation *c)
 {
     return fc_ceil_div(c->q, c->kernels->tile_columns) * c->kernels->tile_columns;
+}
+
+/* Slabs of whole panels of filters. */
+static void plan_slabs(gradient_job *job)
+{
+    const fc_winograd_plan *plan = &job->plan;
+    const fc_correlation *c = &plan->c;
+    const ptrdiff_t panels = fc_ceil_div(c->m, c->kernels->tile_rows);
+    const double bytes = (double)c->m * (double)job->sum_ld * (double)plan->points * (double)c->element;
+    job->slabs = fc_min(panels, 1 + (ptrdiff_t)(bytes / FC_WINOGRAD_SUM_BYTES));
+    job->filters = fc_ceil_div(c->m, job->slabs);
+    job->dy_ld = fc_odd_lines(c, job->filters);
 }
 
 /* Blocks of rows whose transformed x and dy fit into half of a thread's scratch. */
@@ -115,10 +147,11 @@ void fc_winograd_correlate_weights(const fc_correlation *c, int m, int r, int th
     gradient_job job = {.filter_blocks = fc_ceil_div(threads, 4)};
     const fc_winograd_plan *plan = &job.plan;
     fc_winograd_plan_of(&job.plan, c, m, r);
-    job.sum_ld = fc_odd_lines(c, c->q), job.dy_ld = fc_odd_lines(c, c->m);
+    job.sum_ld = fc_odd_lines(c, c->q);
+    plan_slabs(&job);
     plan_blocks(&job);
     job.x_step = fc_odd_lines(c, job.tiles * padded_channels(c)), job.dy_step = fc_odd_lines(c, job.tiles * job.dy_ld);
-    job.sum_step = fc_odd_lines(c, c->m * job.sum_ld);
+    job.sum_step = fc_odd_lines(c, job.filters * job.sum_ld);
     const size_t begin = workspace->used;
     job.x = fc_take(workspace, (size_t)(plan->points * job.x_step) * c->element);
     job.dy = fc_take(workspace, (size_t)(plan->points * job.dy_step) * c->element);
@@ -133,17 +166,13 @@ void fc_winograd_correlate_weights(const fc_correlation *c, int m, int r, int th
         fc_take(workspace, again.used - (workspace->used - begin));
     if (!workspace->base)
         return;
-    const ptrdiff_t lanes = c->kernels->lanes, vectors = fc_ceil_div(c->q, lanes) + fc_ceil_div(c->m, lanes);
-    for (job.group = 0; job.group < c->groups; job.group++) {
-        for (job.block = 0; job.block < job.blocks; job.block++) {
-            job.first_row = fc_part(plan->rows, job.blocks, job.block);
-            job.rows = fc_part(plan->rows, job.blocks, job.block + 1) - job.first_row;
-            job.tiles = job.rows * plan->tiles.ow;
-            fc_parallel_for(threads, vectors, transform_task, &job);
-            fc_parallel_for(threads, plan->points * job.filter_blocks, multiply_task, &job);
+    for (job.group = 0; job.group < c->groups; job.group++)
+        for (ptrdiff_t slab = 0; slab < job.slabs; slab++) {
+            job.first_filter = fc_part(c->m, job.slabs, slab);
+            job.filters = fc_part(c->m, job.slabs, slab + 1) - job.first_filter;
+            sum_slab(&job, threads);
+            fc_parallel_for(threads, job.filters, gradient_task, &job);
         }
-        fc_parallel_for(threads, c->m, gradient_task, &job);
-    }
     if (atomic_load(&job.not_finite)) {
         again = (fc_workspace){.base = workspace->base + begin};
         fc_im2col_correlate_weights(c, threads, &again);

@@ -65,6 +65,14 @@ static inline double fc_tile_step_cycles(double rows)
     return rows > loads ? (rows > latency ? rows : latency) : (loads > latency ? loads : latency);
 }
 
+/* The same of tiles that are `vectors` wide together: an odd one out is bound by its loads, `row_loads` for each row. */
+static inline double fc_tiles_step_cycles(double rows, ptrdiff_t vectors, double row_loads)
+{
+    const double loads = (2 + rows * row_loads) / 2, latency = 4;
+    return (double)(vectors / 2) * fc_tile_step_cycles(rows) +
+           (double)(vectors % 2) * (loads > latency ? loads : latency);
+}
+
 /* Cycles of the register tiles that cover a product. */
 double fc_gemm_cycles(const fc_gemm *g);
 

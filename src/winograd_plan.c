@@ -95,8 +95,6 @@ const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation,
     const double row = (double)plan.tiles.ow * ((double)(c->q + c->m) + padding) * point;
     if (!fits || (operation == FC_BACKWARD_WEIGHT && row > FC_SCRATCH_LIMIT - FC_WINOGRAD_SMALL_SCRATCH))
         return "a row of tiles with all its channels does not fit into a thread's scratch of 16 MiB";
-    if (operation == FC_BACKWARD_WEIGHT && (double)c->m * ((double)c->q + padding) * point > FC_WINOGRAD_SUM_LIMIT)
-        return "the transformed gradient takes more than 256 MiB";
     return NULL;
 }
 
@@ -111,10 +109,10 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     const double blocks = (double)plan.blocks, panels = (double)plan.filters.panels;
     const double tile_vectors = (double)(plan.rows * plan.tiles.ow) * (double)fc_ceil_div(c->q, c->kernels->lanes);
     const double step = fc_tile_step_cycles((double)tiles / tile_panels);
-    const double image = tile_vectors * points * 10;
+    const double image = tile_vectors * points * 5;
     const double filters = c->held ? 0 : blocks * (double)c->m * q * (double)(r * r + plan.points) * 6 / lanes;
     const double products = points * blocks * tile_panels * panels * step * q;
-    const double output = (double)c->m * (double)(plan.rows * plan.tiles.ow) / lanes * points * 10;
+    const double output = (double)c->m * (double)(plan.rows * plan.tiles.ow) / lanes * points * 5;
     return (double)c->groups * (image + filters + products + output);
 }
 
@@ -126,7 +124,7 @@ double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r)
     const double lanes = (double)c->kernels->lanes, points = (double)plan.points;
     const double tiles = (double)(plan.rows * plan.tiles.ow);
     const double q = (double)fc_ceil_div(c->q, c->kernels->lanes), k = (double)fc_ceil_div(c->m, c->kernels->lanes);
-    const double transforms = tiles * (q + k) * points * 10;
+    const double transforms = tiles * (q + k) * points * 5;
     const double panels = (double)fc_ceil_div(c->m, c->kernels->tile_rows);
     const double columns = (double)fc_ceil_div(c->q, c->kernels->tile_columns);
     const double products = 1.15 * points * tiles * panels * columns * fc_tile_step_cycles((double)c->m / panels);
