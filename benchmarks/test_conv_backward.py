@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import fastconv
 from fastconv import reference
-from fastconv.cli.measure import inputs
+from fastconv.cli.jobs import inputs
 from fastconv.cli.problems import Problem
 
 Array = NDArray[Any]

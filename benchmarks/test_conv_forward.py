@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fastconv
-from fastconv.cli.measure import inputs
+from fastconv.cli.jobs import inputs
 from fastconv.cli.numpy_conv import FORMULATIONS
 from fastconv.cli.problems import Problem
 

@@ -8,7 +8,10 @@ import gc
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter, process_time, sleep
 
-__all__ = ["best_times", "wait_until_idle"]
+__all__ = ["Turn", "best_times", "turn", "wait_until_idle"]
+
+Turn = Callable[[], float]
+"""Calls of one candidate in a row; returns the time of the best, in seconds."""
 
 _TURN_SECONDS = 0.01
 _CALLS_IN_A_TURN = (2, 1000)  # at least, at most
@@ -16,25 +19,23 @@ _PAUSE_SECONDS = (0.005, 0.5)  # one look at the CPU time, and the longest wait
 _IDLE_SHARE = 0.2
 
 
-def best_times(
-    groups: Sequence[Mapping[str, Callable[[], object]]], *, rounds: int, seconds: float
-) -> dict[str, float]:
-    """Time functions in turns and return the best time of each.
+def best_times(groups: Sequence[Mapping[str, Turn]], *, rounds: int, seconds: float) -> dict[str, float]:
+    """Let candidates take turns and return the best time of each.
 
     Parameters
     ----------
-    groups : sequence of mappings of str to callable
-        Functions of no argument, by name. Those of one group share a pool of threads; `wait_until_idle` parts the
-        groups.
+    groups : sequence of mappings of str to Turn
+        Candidates by name, as a rule `turn` of a function. Those of one group share a pool of threads;
+        `wait_until_idle` parts the groups.
     rounds : int
-        Most turns that each function takes; at least one.
+        Most turns that each candidate takes; at least one.
     seconds : float
-        Time budget of all functions together. No round starts after it is spent, but the first round always runs.
+        Time budget of all candidates together. No round starts after it is spent, but the first round always runs.
 
     Returns
     -------
     dict of str to float
-        Shortest time of one call of each function, in seconds.
+        Shortest time of one call of each candidate, in seconds.
 
     Raises
     ------
@@ -53,8 +54,8 @@ def best_times(
         for _ in range(rounds):
             for group in groups:
                 wait_until_idle()
-                for name, call in group.items():
-                    best[name] = min(best.get(name, float("inf")), _turn(call))
+                for name, take_turn in group.items():
+                    best[name] = min(best.get(name, float("inf")), take_turn())
             if perf_counter() > end:
                 break
     finally:
@@ -78,7 +79,8 @@ def wait_until_idle() -> None:
             break
 
 
-def _turn(call: Callable[[], object]) -> float:
+def turn(call: Callable[[], object]) -> float:
+    """Call a function of no argument for about 10 ms, and return the time of the best call but the first."""
     first = _timed(call)  # wakes the threads and fills the caches
     least, most = _CALLS_IN_A_TURN
     calls = min(max(int(_TURN_SECONDS / first), least), most)

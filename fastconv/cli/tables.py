@@ -1,0 +1,107 @@
+"""The result of a benchmark run as tables for the terminal."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from fastconv.cli.machine import Machine
+from fastconv.cli.measure import Measurement
+from fastconv.cli.problems import Problem
+from fastconv.cli.results import rivals
+
+__all__ = ["comparison", "rates", "ratios", "shape", "time"]
+
+_SHORT = {"torch-channels-last": "torch nhwc", "onnxruntime": "ort"}
+_TITLES = {"conv_forward": "Forward convolution", "conv_backward": "Gradients by input, weights and bias"}
+
+
+def _size(height: int, width: int) -> str:
+    return f"{height}²" if height == width else f"{height}x{width}"
+
+
+def shape(problem: Problem) -> str:
+    """Input channels and size, filters, filter size and stride: ``3x224² → 64, 7x7/2``."""
+    text = f"{problem.c}x{_size(problem.h, problem.w)} → {problem.k}, {problem.r}x{problem.s}"
+    stride = f"/{problem.u}" if problem.u == problem.v else f"/{problem.u}x{problem.v}"
+    return text if stride == "/1" else text + stride
+
+
+def time(seconds: float) -> str:
+    """Time with its unit."""
+    return f"{seconds * 1e3:.2f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.1f} us"
+
+
+def _start(title: str, caption: str, *, shapes: bool) -> Table:
+    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("layer", no_wrap=True)
+    if shapes:
+        table.add_column("shape", no_wrap=True)
+    return table
+
+
+def _columns(table: Table, headings: Sequence[str]) -> None:
+    for heading in headings:
+        table.add_column(_SHORT.get(heading, heading), justify="right", no_wrap=True)
+
+
+def _part_networks(table: Table, previous: Measurement | None, measurement: Measurement) -> None:
+    if previous is not None and previous.network != measurement.network:
+        table.add_section()
+
+
+def _gflops(measurement: Measurement, seconds: float | None) -> str:
+    return "-" if seconds is None else f"{measurement.gflops(seconds):.1f}"
+
+
+def rates(
+    measurements: Sequence[Measurement], candidates: Sequence[str], machine: Machine, *, narrow: bool = False
+) -> Table:
+    """GFLOP/s of all, one row a layer; a narrow table has no shapes and times, which are the first candidate's."""
+    first = candidates[0]
+    others = [name for name in rivals(measurements) if name != "best peer"]
+    caption = f"{'' if narrow else 'time and '}share of peak: {first}"
+    table = _start(f"{_TITLES[measurements[0].job.operation]}, GFLOP/s", caption, shapes=not narrow)
+    _columns(table, (*candidates, *others))
+    table.add_column("auto is", no_wrap=True)
+    _columns(table, ("peak",) if narrow else ("time", "peak"))
+    previous = None
+    for measurement in measurements:
+        _part_networks(table, previous, measurement)
+        previous = measurement
+        times = measurement.rivals() | measurement.fastconv
+        seconds = measurement.fastconv.get(first)
+        last = ["-", "-"]
+        if seconds is not None:
+            last = [time(seconds), f"{measurement.gflops(seconds) / machine.peak:.0%}"]
+        table.add_row(
+            measurement.problem.name,
+            *([] if narrow else [shape(measurement.problem)]),
+            *(_gflops(measurement, times.get(name)) for name in (*candidates, *others)),
+            measurement.chosen,
+            *last[narrow:],
+        )
+    return table
+
+
+def ratios(measurements: Sequence[Measurement], candidate: str) -> Table:
+    """How many times faster than each rival a candidate is, one row a layer."""
+    names = rivals(measurements)
+    table = _start(f"{candidate}: times faster than", "", shapes=False)
+    _columns(table, names)
+    previous = None
+    for measurement in measurements:
+        _part_networks(table, previous, measurement)
+        previous = measurement
+        found = [measurement.speed_up(candidate, name) for name in names]
+        table.add_row(measurement.problem.name, *("-" if ratio is None else f"{ratio:.2f}" for ratio in found))
+    return table
+
+
+def comparison(candidate: str, times: Mapping[str, tuple[float, float]]) -> Table:
+    """Show times of two runs, A and B, in seconds, and how many times faster B is, one row a layer."""
+    table = _start(f"{candidate}: two runs", "", shapes=False)
+    _columns(table, ("A", "B", "A / B"))
+    for layer, (before, after) in times.items():
+        table.add_row(layer, time(before), time(after), f"{before / after:.2f}")
+    return table
