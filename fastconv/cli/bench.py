@@ -164,7 +164,7 @@ def _tables(
         yield tables.rates(measurements, candidates, machine, narrow=True)
     else:
         yield wide
-    if results.rivals(measurements):
+    if any(m.peers for m in measurements):
         for candidate in _headline(candidates):
             yield tables.ratios(measurements, candidate)
 

@@ -54,32 +54,38 @@ def _gflops(measurement: Measurement, seconds: float | None) -> str:
     return "-" if seconds is None else f"{measurement.gflops(seconds):.1f}"
 
 
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
 def rates(
     measurements: Sequence[Measurement], candidates: Sequence[str], machine: Machine, *, narrow: bool = False
 ) -> Table:
     """GFLOP/s of all, one row a layer; a narrow table has no shapes and times, which are the first candidate's."""
     first = candidates[0]
     others = [name for name in rivals(measurements) if name != "best peer"]
-    caption = f"{'' if narrow else 'time and '}share of peak: {first}"
+    against_numpy = "NumPy" in others
+    caption = f"{'' if narrow else 'time, '}share of peak{' and speed-up' if against_numpy else ''}: {first}"
     table = _start(f"{_TITLES[measurements[0].job.operation]}, GFLOP/s", caption, shapes=not narrow)
     _columns(table, (*candidates, *others))
     table.add_column("auto is", no_wrap=True)
-    _columns(table, ("peak",) if narrow else ("time", "peak"))
+    _columns(table, ("time", "peak", "x NumPy")[narrow : 2 + against_numpy])
     previous = None
     for measurement in measurements:
         _part_networks(table, previous, measurement)
         previous = measurement
         times = measurement.rivals() | measurement.fastconv
         seconds = measurement.fastconv.get(first)
-        last = ["-", "-"]
+        last = ["-", "-", "-"]
         if seconds is not None:
             last = [time(seconds), f"{measurement.gflops(seconds) / machine.peak:.0%}"]
+            last.append(_ratio(measurement.speed_up(first, "NumPy")))
         table.add_row(
             measurement.problem.name,
             *([] if narrow else [shape(measurement.problem)]),
             *(_gflops(measurement, times.get(name)) for name in (*candidates, *others)),
             measurement.chosen,
-            *last[narrow:],
+            *last[narrow : 2 + against_numpy],
         )
     return table
 
@@ -94,7 +100,7 @@ def ratios(measurements: Sequence[Measurement], candidate: str) -> Table:
         _part_networks(table, previous, measurement)
         previous = measurement
         found = [measurement.speed_up(candidate, name) for name in names]
-        table.add_row(measurement.problem.name, *("-" if ratio is None else f"{ratio:.2f}" for ratio in found))
+        table.add_row(measurement.problem.name, *map(_ratio, found))
     return table
 
 

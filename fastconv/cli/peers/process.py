@@ -88,7 +88,7 @@ class PeerProcess:
         try:
             yield
         finally:
-            self._process.send_signal(signal.SIGSTOP)
+            _stop(self._process)
 
     def _ask(self, request: Job | None) -> Any:
         try:
@@ -102,3 +102,12 @@ class PeerProcess:
         if kind == "refused":
             raise Refused(answer)
         return answer
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop a process, and wait until it is stopped or dead."""
+    process.send_signal(signal.SIGSTOP)
+    if process.returncode is None:
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            process.returncode = os.waitstatus_to_exitcode(status)
