@@ -1,4 +1,4 @@
-"""``python -m fastconv``: info, the benchmark's table and JSON, and what can go wrong."""
+"""``python -m fastconv``: info, the benchmark's tables and JSON, and what can go wrong."""
 
 import json
 import math
@@ -161,6 +161,9 @@ def test_without_rich(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
         ["--batch", "0"],
         ["--threads", "x"],
         ["--seconds", "-1"],
+        ["--peer", "caffe"],
+        ["--pass", "sideways"],
+        ["--compare", "one.json"],
     ],
     ids=" ".join,
 )
