@@ -14,7 +14,7 @@ from fastconv.cli.peers import PeerProcess, Refused
 from fastconv.cli.problems import Problem
 from fastconv.cli.timing import Turn, best_times, turn
 
-__all__ = ["HELD", "PEER_TOLERANCE", "TOLERANCE", "Measurement", "check", "measure"]
+__all__ = ["HELD", "PEER_TOLERANCE", "TOLERANCE", "Measurement", "check", "measure", "peer_error"]
 
 HELD = "Conv2d"
 """The candidate whose weights are held packed: `fastconv.Conv2d`."""
@@ -106,7 +106,7 @@ def _as_tuple(value: object) -> tuple[Array, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _peer_error(name: str, results: tuple[Array, ...], expected: tuple[Array, ...], of: str) -> float:
+def peer_error(name: str, results: tuple[Array, ...], expected: tuple[Array, ...], of: str) -> float:
     """Return the RMS error of a peer relative to the result's size; raise `ArithmeticError` if it is too large."""
     errors = []
     for actual, wanted in zip(results, expected, strict=True):
@@ -174,7 +174,7 @@ def measure(
     ]
     for peer in peers:
         try:
-            errors[peer.peer.name] = _peer_error(name, peer.prepare(job), expected, of)
+            errors[peer.peer.name] = peer_error(name, peer.prepare(job), expected, of)
         except (Refused, ArithmeticError) as reason:
             refused[peer.peer.name] = str(reason)
         else:
