@@ -142,7 +142,7 @@ def test_a_wrong_result_is_not_timed(
 def test_a_json_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*QUICK, "--json", str(tmp_path / "none" / "out.json")]) == 1
     captured = capsys.readouterr()
-    assert "cannot write" in captured.err
+    assert "cannot open" in captured.err
     assert "lenet_c1" not in captured.out
 
 

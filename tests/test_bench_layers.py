@@ -99,7 +99,7 @@ def test_two_runs_that_have_nothing_in_common(earlier: dict[str, Any]) -> None:
 def test_a_run_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.json").write_text("{")
     assert main(["bench", "--compare", str(tmp_path / "none.json"), str(tmp_path / "a.json")]) == 1
-    assert "cannot read" in capsys.readouterr().err
+    assert "cannot open" in capsys.readouterr().err
     assert main(["bench", "--compare", str(tmp_path / "a.json"), str(tmp_path / "a.json")]) == 1
     assert "a.json: not JSON" in capsys.readouterr().err
 

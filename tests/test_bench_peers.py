@@ -15,6 +15,7 @@ import fastconv
 from fastconv import _core
 from fastconv.__main__ import main
 from fastconv.cli import bench
+from fastconv.cli.bench_settings import settings
 from fastconv.cli.peers import PEERS, Peer
 
 QUICK = ["bench", "--quick", "--net", "lenet", "--repeat", "1", "--seconds", "0.01", "--algo", "auto"]
@@ -84,7 +85,7 @@ def test_who_takes_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_all_that_are_installed_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {}
-    monkeypatch.setattr(bench, "_run", lambda arguments, console: seen.update(bench._settings(arguments)))
+    monkeypatch.setattr(bench, "_run", lambda arguments, console: seen.update(settings(arguments)))
     assert main(["bench"]) == 0
     assert seen["peers"] == ["one", "two"]
     assert seen["seconds"] == pytest.approx(1.6)

@@ -3,28 +3,28 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import fastconv
 from fastconv import _core
-from fastconv.cli import bench_options, compare, results
+from fastconv.cli import bench_options, compare
+from fastconv.cli.bench_settings import settings
 from fastconv.cli.jobs import Job
-from fastconv.cli.machine import Machine, describe, limited_threads
-from fastconv.cli.measure import HELD, Measurement, measure
-from fastconv.cli.peers import PEERS, PeerProcess, installed
+from fastconv.cli.machine import best, describe, limited_threads
+from fastconv.cli.measure import Measurement, measure
+from fastconv.cli.peers import PEERS, PeerProcess
 from fastconv.cli.problems import Problem
+from fastconv.cli.results import as_json
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 __all__ = ["add_command", "run"]
 
 _PLAIN_WIDTH = 120  # columns where the output is not a terminal
-_UNLIMITED_WIDTH = 1000
 
 _DESCRIPTION = """\
 Times the convolution of the layers of known networks: in NumPy, the fastest of sliding windows with tensordot, two
@@ -55,12 +55,13 @@ def run(arguments: argparse.Namespace) -> int:
             for part in compare.report(*map(_read, arguments.compare)):
                 console.print(part)
             return 0
-        if arguments.json is not None:
-            arguments.json.touch()  # before the long run, not after it
+        _check_targets(arguments)
+        if arguments.read is not None:
+            _write(_read(arguments.read), arguments, console)
+            return 0
         _run(arguments, console)
     except OSError as error:
-        verb = "write" if arguments.compare is None else "read"
-        return _fail(f"cannot {verb} {error.filename}: {error.strerror}")
+        return _fail(f"cannot open {error.filename}: {error.strerror}")
     except ArithmeticError as error:
         return _fail(f"wrong result: {error}")
     except ValueError as error:
@@ -81,141 +82,59 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    defaults = bench_options.QUICK if arguments.quick else bench_options.FULL
-    if arguments.held and arguments.direction != "forward":
-        raise ValueError("--held goes with --pass forward")
-    candidates = list(dict.fromkeys(arguments.algo or bench_options.ALGORITHMS))
-    peers = _peers(arguments)
-    budget = defaults["seconds"] + defaults["peer_seconds"] * len(peers)
-    return {
-        "operation": f"conv_{arguments.direction}",
-        "candidates": candidates + [HELD] * arguments.held,
-        "numpy": arguments.numpy,
-        "peers": peers,
-        "batch": arguments.batch,
-        "dtype": arguments.dtype,
-        "threads": arguments.threads or fastconv.get_num_threads(),
-        "rounds": arguments.repeat or int(defaults["repeat"]),
-        "seconds": arguments.seconds or budget,
-    }
+def _check_targets(arguments: argparse.Namespace) -> None:
+    """Fail before the long run, not after it."""
+    for path in (arguments.json, arguments.html):
+        if path is not None:
+            path.touch()
+    if (arguments.html or arguments.plot) and find_spec("matplotlib") is None:
+        raise ValueError("--html and --plot need matplotlib: pip install 'fastconv[plot]'")
 
 
-def _peers(arguments: argparse.Namespace) -> list[str]:
-    wanted = list(dict.fromkeys(arguments.peer or ()))
-    if wanted:
-        absent = [name for name in wanted if name not in installed()]
-        if absent:
-            raise ValueError(f"not installed: {', '.join(absent)}")
-        return wanted
-    everyone = not arguments.quick if arguments.peers is None else arguments.peers
-    return [name for name in installed() if name not in _not_capped()] if everyone else []
+def _write(result: Mapping[str, Any], arguments: argparse.Namespace, console: "Console") -> None:
+    if arguments.plot is not None:
+        from fastconv.cli import plots
 
+        for path in plots.save(result, arguments.plot):
+            console.print(f"wrote {path}", soft_wrap=True)
+    if arguments.html is not None:
+        from fastconv.cli.page import page
 
-def _not_capped() -> list[str]:
-    """Peers that would use instructions which FASTCONV_ISA denies to fastconv."""
-    capped = _core.isa() != _core.isas_supported()[-1]
-    return [name for name in installed() if capped and _core.isa() not in PEERS[name].caps]
+        arguments.html.write_text(page(result), encoding="utf-8")
+        console.print(f"wrote {arguments.html}", soft_wrap=True)
 
 
 def _run(arguments: argparse.Namespace, console: "Console") -> None:
-    settings = _settings(arguments)
+    from fastconv.cli import printing
+
+    chosen = settings(arguments)
     layers = bench_options.layers(arguments.net, arguments.layers, arguments.batch, arguments.quick)
-    threads, peers = settings["threads"], settings["peers"]
+    threads, peers, candidates = chosen["threads"], chosen["peers"], chosen["candidates"]
     with limited_threads(threads) as blas:
         before = describe(arguments.dtype, threads, blas, peers)
-        _introduce(before, settings, console)
-        measurements = _measure_all(layers, settings, console)
-        after = describe(arguments.dtype, threads, blas, peers)
-    machine = max(before, after, key=lambda machine: machine.peak)
-    for table in _tables(measurements, settings["candidates"], machine, console):
+        for line in printing.introduction(before, chosen):
+            console.print(line)
+        measurements = _measure_all(layers, chosen, console)
+        machine = best(before, describe(arguments.dtype, threads, blas, peers))
+    for table in printing.result_tables(measurements, candidates, machine, console):
         console.print(table)
-    console.print(f"peak of the CPU in this run: {machine.peak:.0f} GFLOP/s")
-    for line in _summary(measurements, settings["candidates"]):
+    console.print(f"limits in this run: {machine.peak:.0f} GFLOP/s, {machine.bandwidth:.0f} GB/s of memory copied")
+    for line in printing.summary_lines(measurements, candidates):
         console.print(line)
+    result = as_json(measurements, candidates, machine, chosen)
     if arguments.json is not None:
-        text = json.dumps(results.as_json(measurements, settings["candidates"], machine, settings), indent=2)
-        arguments.json.write_text(text + "\n", encoding="utf-8")
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    _write(result, arguments, console)
 
 
-def _introduce(machine: Machine, settings: dict[str, Any], console: "Console") -> None:
-    job = f"{settings['operation'].removeprefix('conv_')}, {settings['dtype']}, batch of {settings['batch']}"
-    console.print(f"{machine.cpu}: {machine.isa}, threads: {machine.threads}; {job}")
-    commit = f" ({machine.commit})" if machine.commit else ""
-    console.print(
-        f"fastconv {machine.fastconv}{commit}, {machine.compiler}; NumPy {machine.numpy} ({machine.blas}); "
-        f"Python {machine.python}"
-    )
-    if machine.peers:
-        console.print("peers: " + ", ".join(f"{name} {version}" for name, version in machine.peers.items()))
-    absent = [name for name in PEERS if name not in installed()]
-    if absent:
-        console.print(f"peers that are not installed: {', '.join(absent)}")
-    free = _not_capped()
-    if free:
-        console.print(f"peers that cannot be held to {machine.isa}, timed only by --peer: {', '.join(free)}")
-
-
-def _tables(
-    measurements: list[Measurement], candidates: list[str], machine: Machine, console: "Console"
-) -> "Iterator[Table]":
-    from fastconv.cli import tables
-
-    wide = tables.rates(measurements, candidates, machine)
-    options = console.options.update(max_width=_UNLIMITED_WIDTH)
-    if console.measure(wide, options=options).maximum > console.width:
-        yield tables.rates(measurements, candidates, machine, narrow=True)
-    else:
-        yield wide
-    if any(m.peers for m in measurements):
-        for candidate in _headline(candidates):
-            yield tables.ratios(measurements, candidate)
-
-
-def _headline(candidates: Sequence[str]) -> list[str]:
-    """Candidates that are compared with each peer on paper; the JSON compares all."""
-    return [name for name in candidates if name in (candidates[0], HELD)]
-
-
-def _summary(measurements: list[Measurement], candidates: list[str]) -> Iterator[str]:
-    for candidate, by_rival in results.summary(measurements, candidates).items():
-        for rival, row in by_rival.items():
-            if rival in PEERS and candidate not in _headline(candidates):
-                continue
-            yield (
-                f"{candidate} against {rival}, {row['layers']} layers: geomean {row['geomean']:.2f}x, "
-                f"least {row['min']:.2f}x ({row['min_layer']})"
-            )
-    alone = results.by_formulation(measurements, candidates[0])
-    if len(alone) > 1:
-        ratios = ", ".join(f"{name} {ratio:.2f}x" for name, ratio in alone.items())
-        yield f"{candidates[0]} against each formulation alone, geomean: {ratios}"
-    errors = {name: max(m.errors[name] for m in measurements if name in m.errors) for name in measurements[0].errors}
-    if errors:
-        yield "largest RMS error of peers: " + ", ".join(f"{name} {error:.0e}" for name, error in errors.items())
-    yield from _refusals(measurements)
-
-
-def _refusals(measurements: list[Measurement]) -> Iterator[str]:
-    layers: dict[tuple[str, str], list[str]] = {}
-    for m in measurements:
-        for name, reason in m.refused.items():
-            if name in PEERS:
-                layers.setdefault((name, reason), []).append(m.problem.name)
-    for (name, reason), refused in layers.items():
-        where = "any layer" if len(refused) == len(measurements) else ", ".join(refused)
-        yield f"{name} does not take part in {where}: {reason}"
-
-
-def _measure_all(layers: list[tuple[str, Problem]], settings: dict[str, Any], console: "Console") -> list[Measurement]:
+def _measure_all(layers: list[tuple[str, Problem]], chosen: Mapping[str, Any], console: "Console") -> list[Measurement]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     measurements = []
     with ExitStack() as stack:
         peers = [
-            stack.enter_context(PeerProcess(PEERS[name], settings["threads"], _core.isa()))
-            for name in settings["peers"]
+            stack.enter_context(PeerProcess(PEERS[name], chosen["threads"], _core.isa())) for name in chosen["peers"]
         ]
         # The bar is drawn between layers only: a refreshing thread would take time from the candidates.
         progress = stack.enter_context(Progress(*columns, console=console, auto_refresh=False, transient=True))
@@ -225,11 +144,11 @@ def _measure_all(layers: list[tuple[str, Problem]], settings: dict[str, Any], co
             measurements.append(
                 measure(
                     name,
-                    Job(settings["operation"], problem, settings["dtype"]),
-                    candidates=settings["candidates"],
-                    rounds=settings["rounds"],
-                    seconds=settings["seconds"],
-                    numpy=settings["numpy"],
+                    Job(chosen["operation"], problem, chosen["dtype"]),
+                    candidates=chosen["candidates"],
+                    rounds=chosen["rounds"],
+                    seconds=chosen["seconds"],
+                    numpy=chosen["numpy"],
                     peers=peers,
                 )
             )

@@ -40,6 +40,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_how(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured to FILE")
+    output.add_argument("--html", type=Path, metavar="FILE", help="write a page with tables and plots to FILE")
+    output.add_argument(
+        "--plot",
+        type=Path,
+        metavar="DIR|FILE",
+        help="write plots as PNG: DIR/bars-vgg.png, DIR/roofline.png and so on, or with FILE.png FILE-bars-vgg.png",
+    )
+    output.add_argument(
+        "--read", type=Path, metavar="FILE", help="time nothing: --html and --plot of an earlier run's JSON"
+    )
     output.add_argument(
         "--compare",
         type=Path,

@@ -1,6 +1,7 @@
 """What a benchmark times: one operation on one problem, with arrays that every process can make for itself."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +30,14 @@ class Job:
     def flops(self) -> int:
         """Operations of the direct convolution; each of the two gradients has those of the forward pass."""
         return self.problem.flops * (2 if self.operation == "conv_backward" else 1)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that have to be read or written at least: each array once, of the gradients those by x and w too."""
+        problem = self.problem
+        ours = prod(problem.x_shape) + prod(problem.w_shape)
+        count = prod(problem.y_shape) + ours * (2 if self.operation == "conv_backward" else 1)
+        return count * np.dtype(self.dtype).itemsize
 
     def arrays(self) -> tuple[Array, Array, Array]:
         """Images, weights and the gradient of the output, the same in every process."""

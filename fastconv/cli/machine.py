@@ -4,16 +4,17 @@ import platform
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 import fastconv
 from fastconv import _core
+from fastconv.cli.bandwidth import copy_gigabytes
 from fastconv.cli.peers import PEERS
 
-__all__ = ["Machine", "commit", "cpu_name", "describe", "limited_threads"]
+__all__ = ["Machine", "best", "commit", "cpu_name", "describe", "limited_threads"]
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -22,7 +23,8 @@ _CPUINFO = Path("/proc/cpuinfo")
 class Machine:
     """Where a run took place.
 
-    `peak` is in GFLOP/s, measured by an FMA loop on as many threads as the run uses. `commit` is empty outside a git
+    `peak` is in GFLOP/s, measured by an FMA loop on as many threads as the run uses, `bandwidth` in GB/s, by as many
+    that copy memory. `commit` is empty outside a git
     checkout, and `peers` holds versions by name.
     """
 
@@ -30,6 +32,7 @@ class Machine:
     isa: str
     threads: int
     peak: float
+    bandwidth: float
     blas: str
     fastconv: str
     compiler: str
@@ -85,7 +88,7 @@ def limited_threads(threads: int) -> Iterator[str]:
 
 
 def describe(dtype: str, threads: int, blas: str, peers: Iterable[str] = ()) -> Machine:
-    """Gather the facts of a run and measure the peak of the CPU.
+    """Gather the facts of a run and measure the peak of the CPU and the bandwidth of its memory.
 
     Parameters
     ----------
@@ -103,6 +106,7 @@ def describe(dtype: str, threads: int, blas: str, peers: Iterable[str] = ()) -> 
         isa=_core.isa(),
         threads=threads,
         peak=_core.peak_gflops(dtype, threads),
+        bandwidth=copy_gigabytes(threads),
         blas=blas,
         fastconv=fastconv.__version__,
         compiler=_core.compiler(),
@@ -111,3 +115,8 @@ def describe(dtype: str, threads: int, blas: str, peers: Iterable[str] = ()) -> 
         python=platform.python_version(),
         peers={name: PEERS[name].version() for name in peers},
     )
+
+
+def best(before: Machine, after: Machine) -> Machine:
+    """Return the machine with the better of two measurements of its limits."""
+    return replace(after, peak=max(before.peak, after.peak), bandwidth=max(before.bandwidth, after.bandwidth))

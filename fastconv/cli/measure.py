@@ -14,10 +14,13 @@ from fastconv.cli.peers import PeerProcess, Refused
 from fastconv.cli.problems import Problem
 from fastconv.cli.timing import Turn, best_times, turn
 
-__all__ = ["HELD", "PEER_TOLERANCE", "TOLERANCE", "Measurement", "check", "measure", "peer_error"]
+__all__ = ["HELD", "PEER_TOLERANCE", "REUSED", "TOLERANCE", "Measurement", "check", "measure", "peer_error"]
 
 HELD = "Conv2d"
 """The candidate whose weights are held packed: `fastconv.Conv2d`."""
+
+REUSED = "Conv2d out"
+"""The same, into an array that earlier calls have written to."""
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-12}
 """Largest difference from NumPy's result that passes, relative to the root mean square of the result."""
@@ -33,7 +36,7 @@ class Measurement:
     """Times of one job, in seconds.
 
     `errors` holds the peers' RMS errors relative to the result's size, `refused` why an algorithm or a peer does not
-    serve the layer; `chosen` is what ``"auto"`` takes.
+    serve the layer; `chosen` is what ``"auto"`` takes, with the variant.
     """
 
     network: str
@@ -43,7 +46,12 @@ class Measurement:
     peers: dict[str, float] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
-    chosen: str = ""
+    chosen: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def algorithm(self) -> str:
+        """Name of what ``"auto"`` takes; of two gradients that differ, both."""
+        return "+".join(dict.fromkeys(name for name, _ in self.chosen))
 
     @property
     def problem(self) -> Problem:
@@ -97,6 +105,8 @@ def _fastconv_call(job: Job, candidate: str, x: Array, w: Array, dy: Array) -> _
     geometry = job.problem.conv_kwargs
     if candidate == HELD:
         return partial(fastconv.Conv2d(w, **geometry), x)
+    if candidate == REUSED:
+        return partial(fastconv.Conv2d(w, **geometry), x, out=np.empty(job.problem.y_shape, x.dtype))
     if job.operation == "conv_backward":
         return partial(fastconv.conv2d_backward, dy, x, w, algo=candidate, **geometry)
     return partial(fastconv.conv2d, x, w, algo=candidate, **geometry)
@@ -137,7 +147,7 @@ def measure(
     job : Job
         A convolution, forward or backward.
     candidates : sequence of str
-        Values of the ``algo`` argument of `fastconv.conv2d`, and `HELD`.
+        Values of the ``algo`` argument of `fastconv.conv2d`, `HELD` and `REUSED`.
     rounds, seconds : int, float
         As those of `best_times`.
     numpy : bool
@@ -208,17 +218,12 @@ def _peer_turn(peer: PeerProcess, refused: dict[str, str]) -> float:
     return float("inf")
 
 
-def _chosen(job: Job) -> str:
+def _chosen(job: Job) -> tuple[tuple[str, str], ...]:
     """Return what ``algo="auto"`` takes; of two gradients that by the input, then that by the weights."""
-    problem = job.problem
+    problem, geometry = job.problem, job.problem.conv_kwargs
     operations = ("backward_input", "backward_weight") if job.operation == "conv_backward" else ("forward",)
-    names = [
-        algorithms[0].name
+    found = [
+        fastconv.algorithms(problem.x_shape, problem.w_shape, dtype=job.dtype, operation=operation, **geometry)
         for operation in operations
-        if (
-            algorithms := fastconv.algorithms(
-                problem.x_shape, problem.w_shape, dtype=job.dtype, operation=operation, **problem.conv_kwargs
-            )
-        )
     ]
-    return "+".join(dict.fromkeys(names))
+    return tuple(dict.fromkeys((best[0].name, best[0].variant) for best in found if best))

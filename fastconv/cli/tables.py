@@ -84,7 +84,7 @@ def rates(
             measurement.problem.name,
             *([] if narrow else [shape(measurement.problem)]),
             *(_gflops(measurement, times.get(name)) for name in (*candidates, *others)),
-            measurement.chosen,
+            measurement.algorithm,
             *last[narrow : 2 + against_numpy],
         )
     return table
