@@ -9,9 +9,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from fastconv.cli.measure import REUSED
 from fastconv.cli.plots import draw
 from fastconv.cli.plots.style import LABELS, Run, headline, problem_of, series, subtitle
-from fastconv.cli.tables import shape, time
+from fastconv.cli.tables import SHORT, shape, time
 
 __all__ = ["page"]
 
@@ -22,12 +23,12 @@ _PAGE = Template("""<!DOCTYPE html>
 <meta name="viewport" content="width=device-width">
 <title>fastconv bench</title>
 <style>
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 76em; padding: 0 1em; color: #222; }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 92em; padding: 0 1em; color: #222; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: 1em 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .2em .7em; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th { vertical-align: bottom; border-bottom: 2px solid #888; }
-th:first-child, td:first-child, td.text { text-align: left; }
+th.text, td.text { text-align: left; }
 td.best { font-weight: bold; }
 img { max-width: 100%; height: auto; }
 </style>
@@ -63,8 +64,9 @@ def page(run: Run) -> str:
     )
 
 
-def _table(head: Iterable[str], rows: Iterable[str]) -> str:
-    cells = "".join(f"<th>{escape(text)}</th>" for text in head)
+def _table(head: Iterable[tuple[str, str]], rows: Iterable[str]) -> str:
+    """Return a table; a heading is a text and its class, like the cells of `_row`."""
+    cells = "".join(f'<th class="{kind}">{escape(text)}</th>' for text, kind in head)
     return f"<table>\n<thead><tr>{cells}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody>\n</table>"
 
 
@@ -76,37 +78,35 @@ def _row(cells: Iterable[tuple[str, str]]) -> str:
 def _summary(run: Run) -> str:
     rows = [
         _row([
-            (candidate, "text"), (rival, "text"), (str(row["layers"]), ""), (f"{row['geomean']:.2f}", ""),
-            (f"{row['min']:.2f}", ""), (row["min_layer"], "text"),
+            (LABELS.get(candidate, candidate), "text"), (LABELS.get(rival, rival), "text"), (str(row["layers"]), ""),
+            (f"{row['geomean']:.2f}", ""), (f"{row['min']:.2f}", ""), (row["min_layer"], "text"),
         ])
-        for candidate, by_rival in run["summary"].items()
-        for rival, row in by_rival.items()
+        for candidate in headline(run)
+        for rival, row in run["summary"].get(candidate, {}).items()
     ]  # fmt: skip
-    return _table(("candidate", "against", "layers", "geometric mean", "least", "its layer"), rows)
+    head = ("", "text"), ("than", "text"), ("layers", ""), ("geometric mean", ""), ("least", ""), ("its layer", "text")
+    return _table(head, rows)
 
 
 def _layers(run: Run) -> str:
-    layers, candidates = run["layers"], run["settings"]["candidates"]
-    rates = series(layers, candidates)
+    layers, first = run["layers"], headline(run)[0]
+    rates = series(layers, [name for name in run["settings"]["candidates"] if name != REUSED])
     rows = []
     for index, layer in enumerate(layers):
         best = max(values[index] for values in rates.values())
-        seconds = layer["fastconv_seconds"].get(candidates[0])
-        share = layer["fraction_of_peak"].get(candidates[0])
-        rows.append(
-            _row(
-                [
-                    (layer["name"], "text"),
-                    (shape(problem_of(layer)), "text"),
-                    *(_rate(values[index], best) for values in rates.values()),
-                    (layer["auto_takes"], "text"),
-                    ("-" if seconds is None else time(seconds), ""),
-                    ("-" if share is None else f"{share:.0%}", ""),
-                ]
-            )
-        )
-    names = (name if name in candidates else LABELS.get(name, name) for name in rates)
-    return _table(("layer", "shape", *names, "auto is", "time", "peak"), rows)
+        seconds = layer["fastconv_seconds"].get(first)
+        share = layer["fraction_of_peak"].get(first)
+        cells = [
+            (layer["name"], "text"),
+            (shape(problem_of(layer)), "text"),
+            *(_rate(values[index], best) for values in rates.values()),
+            (layer["auto_takes"], "text"),
+            ("-" if seconds is None else time(seconds), ""),
+            ("-" if share is None else f"{share:.0%}", ""),
+        ]
+        rows.append(_row(cells))
+    names = [(SHORT.get(name, name), "") for name in rates]
+    return _table([("layer", "text"), ("shape", "text"), *names, ("auto is", "text"), ("time", ""), ("peak", "")], rows)
 
 
 def _rate(value: float, best: float) -> tuple[str, str]:
@@ -121,7 +121,7 @@ def _machine(run: Run) -> str:
     peers: Mapping[str, str] = machine["peers"]
     facts |= {LABELS.get(name, name): version for name, version in peers.items()}
     settings = {key: value for key, value in run["settings"].items() if key not in ("peers", "candidates")}
-    return _table(("", ""), [_row([(key, "text"), (str(value), "text")]) for key, value in (facts | settings).items()])
+    return _table([], [_row([(key, "text"), (str(value), "text")]) for key, value in (facts | settings).items()])
 
 
 def _image(name: str, figure: Figure) -> str:

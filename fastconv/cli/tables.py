@@ -10,9 +10,11 @@ from fastconv.cli.measure import Measurement
 from fastconv.cli.problems import Problem
 from fastconv.cli.results import rivals
 
-__all__ = ["comparison", "rates", "ratios", "shape", "time"]
+__all__ = ["SHORT", "comparison", "rates", "ratios", "shape", "time"]
 
-_SHORT = {"torch-channels-last": "torch nhwc", "onnxruntime": "ort"}
+SHORT = {"torch-channels-last": "torch nhwc", "onnxruntime": "ort"}
+"""Headings of columns that would be too wide with the peer's name."""
+
 _TITLES = {"conv_forward": "Forward convolution", "conv_backward": "Gradients by input, weights and bias"}
 
 
@@ -42,7 +44,7 @@ def _start(title: str, caption: str, *, shapes: bool) -> Table:
 
 def _columns(table: Table, headings: Sequence[str]) -> None:
     for heading in headings:
-        table.add_column(_SHORT.get(heading, heading), justify="right", no_wrap=True)
+        table.add_column(SHORT.get(heading, heading), justify="right", no_wrap=True)
 
 
 def _part_networks(table: Table, previous: Measurement | None, measurement: Measurement) -> None:

@@ -23,7 +23,8 @@ from fastconv.cli.tables import shape
 __all__ = ["bars"]
 
 _IN_A_ROW = 7  # layers; more would leave too little room for their names
-_WIDTH, _HEIGHT, _TOP = 13.0, 2.9, 1.1  # inches: a row, and what is above the first
+_LEAST_SHARE = 0.3  # of the peak, that the highest bar reaches where the peak is drawn
+_WIDTH, _HEIGHT, _REST = 13.0, 2.9, 1.3  # inches: a row, and what is above and below all
 
 
 def bars(run: Run, network: str) -> Figure:
@@ -31,18 +32,27 @@ def bars(run: Run, network: str) -> Figure:
     layers = [layer for layer in run["layers"] if layer["network"] == network]
     rows = -(-len(layers) // _IN_A_ROW)
     each = -(-len(layers) // rows)
-    figure = new_figure(_WIDTH, _TOP + rows * _HEIGHT)
-    axes = figure.subplots(rows, 1, sharey=True, squeeze=False)[:, 0]
+    figure = new_figure(_WIDTH, _REST + rows * _HEIGHT)
+    axes: list[Axes] = list(figure.subplots(rows, 1, sharey=True, squeeze=False)[:, 0])
     values = series(layers, headline(run))
     for row, ax in enumerate(axes):
         chosen = slice(row * each, (row + 1) * each)
         _groups(ax, layers[chosen], {name: rates[chosen] for name, rates in values.items()}, each)
-        ax.axhline(run["machine"]["peak"], color=BLACK, linewidth=1, linestyle="--", label="peak of the CPU")
+    _peak(axes, run["machine"]["peak"], max(max(rates) for rates in values.values()))
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=5, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
     figure.suptitle(f"{network or 'layers'}: {subtitle(run)}", fontsize=11)
     figure.supylabel("GFLOP/s of the direct convolution", fontsize=10)
     return figure
+
+
+def _peak(axes: Sequence[Axes], peak: float, highest: float) -> None:
+    """Draw the peak, unless it is so far above the bars that they would be too low to compare."""
+    for ax in axes:
+        if highest > peak * _LEAST_SHARE:
+            ax.axhline(peak, color=BLACK, linewidth=1, linestyle="--", label=f"peak of the CPU, {peak:.0f}")
+        else:
+            ax.plot([], [], color=BLACK, linestyle="--", label=f"peak of the CPU, {peak:.0f}: above the picture")
 
 
 def _groups(ax: Axes, layers: Sequence[Any], values: dict[str, list[float]], slots: int) -> None:

@@ -26,7 +26,7 @@ PARTS = {
     "image gathered or transformed, stores, waiting (rest)": SKY,
     "fresh memory for the output (Conv2d - Conv2d with out=)": GREY,
 }
-_ROW, _TOP, _WIDTH = 0.22, 1.5, 11.0  # inches
+_ROW, _REST, _WIDTH = 0.22, 1.5, 11.0  # inches
 
 
 def shares(layer: Mapping[str, Any], peak: float) -> list[float] | None:
@@ -47,7 +47,7 @@ def phases(run: Run) -> Figure | None:
     rows = [(layer, parts) for layer in run["layers"] if (parts := shares(layer, run["machine"]["peak"])) is not None]
     if not rows:
         return None
-    figure = new_figure(_WIDTH, _TOP + _ROW * len(rows))
+    figure = new_figure(_WIDTH, _REST + _ROW * len(rows))
     ax = figure.subplots()
     start = [0.0] * len(rows)
     for index, (label, colour) in enumerate(PARTS.items()):
@@ -63,6 +63,6 @@ def phases(run: Run) -> Figure | None:
     ax.set_xlabel("per cent of the time of conv2d")
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
-    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(f"Time by phase: {subtitle(run)}", fontsize=11)
     return figure

@@ -5,6 +5,7 @@ Williams, Waterman and Patterson, "Roofline: an insightful visual performance mo
 
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
@@ -16,6 +17,7 @@ __all__ = ["roofline"]
 
 _MARKERS = {"auto": "*", "Conv2d": "P", "direct": "o", "im2col": "s", "winograd": "^"}
 _SPOTS = ((0, 7, "center", "bottom"), (7, 0, "left", "center"), (-7, 0, "right", "center"), (0, -7, "center", "top"))
+_STEPS = 400  # along the roofs, closer than a name is wide
 _MARGIN = 1.6  # of the axes beyond the outermost points
 
 
@@ -69,7 +71,7 @@ def _name(figure: Figure, ax: Axes, run: Run, machine: Any) -> None:
     """Name layers at the first candidate's points, furthest from the roofs first, where no name or point is yet."""
     first = run["settings"]["candidates"][0]
     figure.draw_without_rendering()
-    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in _pixels(ax)]
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in _pixels(ax, machine)]
     legend = ax.get_legend()
     assert legend is not None
     taken.append(legend.get_window_extent())
@@ -92,5 +94,10 @@ def _name(figure: Figure, ax: Axes, run: Run, machine: Any) -> None:
             text.remove()
 
 
-def _pixels(ax: Axes) -> list[tuple[float, float]]:
-    return [(float(x), float(y)) for points in ax.collections for x, y in ax.transData.transform(points.get_offsets())]
+def _pixels(ax: Axes, machine: Any) -> list[tuple[float, float]]:
+    """Places of the picture that names must keep clear of: points, and the roofs."""
+    low, high = ax.get_xlim()
+    along = np.geomspace(low, high, _STEPS)
+    roofs = [np.column_stack([along, np.minimum(machine["bandwidth"] * along, machine["peak"])])]
+    points = [np.asarray(markers.get_offsets()) for markers in ax.collections]
+    return [(float(x), float(y)) for x, y in ax.transData.transform(np.concatenate(roofs + points))]
