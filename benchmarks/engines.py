@@ -10,7 +10,7 @@ from fastconv.cli.peers import PEERS, PeerProcess, installed
 __all__ = ["CLOCK", "ROUNDS", "WorkerClock", "parameters"]
 
 ROUNDS = 5
-"""Turns of a peer; a turn is about 10 ms of calls, and its best call counts."""
+"""Turns of a peer; a turn is about 20 ms of calls, and its best call counts."""
 
 
 class WorkerClock:

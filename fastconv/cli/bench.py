@@ -84,6 +84,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check_targets(arguments: argparse.Namespace) -> None:
     """Fail before the long run, not after it."""
+    if arguments.read is not None and not (arguments.html or arguments.plot):
+        raise ValueError("--read goes with --html or --plot")
     for path in (arguments.json, arguments.html):
         if path is not None:
             path.touch()

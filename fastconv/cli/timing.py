@@ -7,14 +7,17 @@ disturbed by them. A turn is several calls long, so that short candidates are ti
 import gc
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter, process_time, sleep
+from typing import TypeVar
 
 __all__ = ["Turn", "best_times", "turn", "wait_until_idle"]
 
 Turn = Callable[[], float]
 """Calls of one candidate in a row; returns the time of the best, in seconds."""
 
-_TURN_SECONDS = 0.01
-_CALLS_IN_A_TURN = (2, 1000)  # at least, at most
+_Item = TypeVar("_Item")
+
+_TURN_SECONDS = 0.02
+_CALLS_IN_A_TURN = (2, 5000)  # at least, at most
 _PAUSE_SECONDS = (0.005, 0.5)  # one look at the CPU time, and the longest wait
 _IDLE_SHARE = 0.2
 
@@ -51,10 +54,10 @@ def best_times(groups: Sequence[Mapping[str, Turn]], *, rounds: int, seconds: fl
     gc.disable()
     try:
         end = perf_counter() + seconds
-        for _ in range(rounds):
+        for done in range(rounds):
             for group in groups:
                 wait_until_idle()
-                for name, take_turn in group.items():
+                for name, take_turn in _rotated(list(group.items()), done):
                     best[name] = min(best.get(name, float("inf")), take_turn())
             if perf_counter() > end:
                 break
@@ -62,6 +65,12 @@ def best_times(groups: Sequence[Mapping[str, Turn]], *, rounds: int, seconds: fl
         if collecting:
             gc.enable()
     return best
+
+
+def _rotated(items: list[_Item], by: int) -> list[_Item]:
+    """Let another one begin: the first turn after a pause may find its threads on one core."""
+    start = by % len(items) if items else 0
+    return items[start:] + items[:start]
 
 
 def wait_until_idle() -> None:
@@ -80,7 +89,7 @@ def wait_until_idle() -> None:
 
 
 def turn(call: Callable[[], object]) -> float:
-    """Call a function of no argument for about 10 ms, and return the time of the best call but the first."""
+    """Call a function of no argument for about 20 ms, and return the time of the best call but the first."""
     first = _timed(call)  # wakes the threads and fills the caches
     least, most = _CALLS_IN_A_TURN
     calls = min(max(int(_TURN_SECONDS / first), least), most)
