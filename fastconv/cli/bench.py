@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_command", "run"]
 
-_PLAIN_WIDTH = 120  # columns where the output is not a terminal
+_PLAIN_WIDTH = 160  # columns where the output is not a terminal
 
 _DESCRIPTION = """\
 Times the convolution of the layers of known networks: in NumPy, the fastest of sliding windows with tensordot, two

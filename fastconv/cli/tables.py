@@ -53,7 +53,10 @@ def _part_networks(table: Table, previous: Measurement | None, measurement: Meas
 
 
 def _gflops(measurement: Measurement, seconds: float | None) -> str:
-    return "-" if seconds is None else f"{measurement.gflops(seconds):.1f}"
+    if seconds is None:
+        return "-"
+    rate = measurement.gflops(seconds)
+    return f"{rate:.1f}" if rate < 100 else f"{rate:.0f}"
 
 
 def _ratio(value: float | None) -> str:
