@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engines import CLOCK, ROUNDS
 from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import fastconv
+from fastconv import _core
+from fastconv.cli.jobs import Job
 from fastconv.cli.machine import limited_threads
-from fastconv.cli.measure import check
+from fastconv.cli.measure import check, peer_error
+from fastconv.cli.peers import PEERS, PeerProcess, Refused
 from fastconv.cli.problems import Problem, network, network_names, read
 from fastconv.cli.timing import wait_until_idle
 
@@ -36,6 +40,15 @@ def same_threads() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def processes() -> Iterator[dict[str, PeerProcess]]:
+    """Give the peers' processes by name; each starts with its first job."""
+    running = {name: PeerProcess(peer, fastconv.get_num_threads(), _core.isa()) for name, peer in PEERS.items()}
+    yield running
+    for process in running.values():
+        process.close()
+
+
 @pytest.fixture
 def timed(benchmark: BenchmarkFixture) -> Timed:
     """Return a function that compares the results of `call` with NumPy's, then times it.
@@ -57,5 +70,26 @@ def timed(benchmark: BenchmarkFixture) -> Timed:
         if benchmark.stats is not None:
             benchmark.extra_info[rate] = work / benchmark.stats.stats.min / 1e9
             benchmark.extra_info["problem"] = str(problem)
+
+    return run
+
+
+@pytest.fixture
+def timed_peer(benchmark: BenchmarkFixture, processes: dict[str, PeerProcess]) -> Timed:
+    """Return a function that does the same with a job of a peer, and skips what the peer does not serve."""
+
+    def run(operation: str, name: str, job: Job, expected: tuple[Array, ...], rate: str, work: int) -> None:
+        process = processes[name]
+        try:
+            error = peer_error(name, process.prepare(job), expected, "NumPy")
+        except Refused as reason:
+            pytest.skip(str(reason))
+        benchmark.group = f"{job.problem.name} {operation}"
+        wait_until_idle()
+        benchmark.pedantic(CLOCK.turn, (process,), rounds=ROUNDS)
+        if benchmark.stats is not None:
+            benchmark.extra_info[rate] = work / benchmark.stats.stats.min / 1e9
+            benchmark.extra_info["problem"] = str(job.problem)
+            benchmark.extra_info["rms_error"] = error
 
     return run

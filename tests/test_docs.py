@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 
 import fastconv
+from fastconv.cli.peers import PEERS
 
+# Adapters to other engines, which run in processes of their own.
+ADAPTERS = {"fastconv.cli.peers.onnx_model", *(peer.adapter for peer in PEERS.values())}
 MODULES = [
     "fastconv",
     *(
         info.name
         for info in pkgutil.walk_packages(fastconv.__path__, "fastconv.")
-        if not info.name.endswith("__main__")
+        if not info.name.endswith("__main__") and info.name not in ADAPTERS
     ),
 ]
 CLIENTS = ("autograd", "onnx")  # what a module of fastconv.integrations of the same name needs

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -44,15 +45,20 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+def turns(**calls: Callable[[], object]) -> dict[str, timing.Turn]:
+    return {name: partial(timing.turn, call) for name, call in calls.items()}
+
+
 def test_the_best_call_counts_but_not_the_first_of_a_turn(clock: Clock) -> None:
-    calls = {"a": clock.busy("a", 1, 5, 4, 2, 3, 6), "b": clock.busy("b", 7)}
-    assert timing.best_times([calls], rounds=2, seconds=1000) == pytest.approx({"a": 3, "b": 7})
+    group = turns(a=clock.busy("a", 1, 5, 4, 2, 3, 6), b=clock.busy("b", 7))
+    assert timing.best_times([group], rounds=2, seconds=1000) == pytest.approx({"a": 3, "b": 7})
 
 
-def test_candidates_take_turns_and_groups_are_parted_by_a_pause(clock: Clock) -> None:
-    groups = [{"a": clock.busy("a", 1), "b": clock.busy("b", 1)}, {"c": clock.busy("c", 1)}]
-    timing.best_times(groups, rounds=2, seconds=1000)
-    assert clock.calls == ["pause", *"aaabbb", "pause", *"ccc"] * 2
+def test_candidates_take_turns_to_begin_and_groups_are_parted_by_a_pause(clock: Clock) -> None:
+    groups = [turns(a=clock.busy("a", 1), b=clock.busy("b", 1)), turns(c=clock.busy("c", 1))]
+    timing.best_times(groups, rounds=3, seconds=1000)
+    one, other = ["pause", *"aaabbb", "pause", *"ccc"], ["pause", *"bbbaaa", "pause", *"ccc"]
+    assert clock.calls == one + other + one
 
 
 @pytest.mark.parametrize(("spinning", "waited"), [(0, 0.005), (0.1, 0.105), (10, 0.5)])
@@ -63,21 +69,21 @@ def test_the_pause_lasts_until_no_thread_spins(clock: Clock, spinning: float, wa
 
 
 def test_a_turn_of_short_calls_is_long_enough(clock: Clock) -> None:
-    timing.best_times([{"a": clock.busy("a", 0.001)}, {"b": clock.busy("b", 1e-9)}], rounds=1, seconds=1)
-    assert clock.calls.count("a") in (10, 11)
-    assert clock.calls.count("b") == 1001
+    timing.best_times([turns(a=clock.busy("a", 0.001)), turns(b=clock.busy("b", 1e-9))], rounds=1, seconds=1)
+    assert clock.calls.count("a") in (20, 21)
+    assert clock.calls.count("b") == 5001
 
 
 def test_the_budget_ends_the_rounds_but_one_always_runs(clock: Clock) -> None:
-    timing.best_times([{"a": clock.busy("a", 2)}], rounds=100, seconds=1)
+    timing.best_times([turns(a=clock.busy("a", 2))], rounds=100, seconds=1)
     assert clock.calls.count("a") == 3
-    timing.best_times([{"b": clock.busy("b", 2)}], rounds=100, seconds=10)
+    timing.best_times([turns(b=clock.busy("b", 2))], rounds=100, seconds=10)
     assert clock.calls.count("b") == 6
 
 
 def test_garbage_collection_waits_and_comes_back() -> None:
     seen = []
-    timing.best_times([{"a": lambda: seen.append(gc.isenabled())}], rounds=1, seconds=0.01)
+    timing.best_times([turns(a=lambda: seen.append(gc.isenabled()))], rounds=1, seconds=0.01)
     assert not any(seen)
     assert gc.isenabled()
 

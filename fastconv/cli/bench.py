@@ -1,164 +1,157 @@
-"""``python -m fastconv bench``: the layers of known networks, fastconv against NumPy."""
+"""``python -m fastconv bench``: the layers of known networks, fastconv against NumPy and other engines."""
 
 import argparse
 import json
 import sys
-from dataclasses import replace
+from collections.abc import Mapping
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import fastconv
-from fastconv.cli.machine import describe, limited_threads
+from fastconv import _core
+from fastconv.cli import bench_options, compare
+from fastconv.cli.bench_settings import settings
+from fastconv.cli.jobs import Job
+from fastconv.cli.machine import best, describe, limited_threads
 from fastconv.cli.measure import Measurement, measure
-from fastconv.cli.problems import Problem, network, network_names
+from fastconv.cli.peers import PEERS, PeerProcess
+from fastconv.cli.problems import Problem
+from fastconv.cli.results import as_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["add_command", "run"]
 
-_ALGORITHMS = ("auto", "direct", "im2col", "winograd")
-_QUICK_NETWORKS = ("alphago", "lenet")
-_QUICK = {"repeat": 3, "seconds": 0.4}
-_FULL = {"repeat": 30, "seconds": 1.0}
-_PLAIN_WIDTH = 120  # columns where the output is not a terminal
-_UNLIMITED_WIDTH = 1000
+_PLAIN_WIDTH = 160  # columns where the output is not a terminal
 
 _DESCRIPTION = """\
-Times the forward convolution of the layers of known networks: in NumPy, the fastest of sliding windows with
-tensordot, two kinds of im2col with matmul and a product for each tap; in fastconv, by algorithm. The candidates
-take turns; the best call of each counts. Results are compared before they are timed.
+Times the convolution of the layers of known networks: in NumPy, the fastest of sliding windows with tensordot, two
+kinds of im2col with matmul and a product for each tap; in fastconv, by algorithm; and in every other engine that is
+installed, each in a process of its own. The candidates take turns; the best call of each counts. Results are compared
+before they are timed.
 """
-
-
-def _positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
-
-
-def _positive_float(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be positive, got {text}")
-    return value
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add ``bench`` and its options to the parser of ``python -m fastconv``."""
     parser = commands.add_parser("bench", help="time the layers of known networks", description=_DESCRIPTION)
-    names = network_names()
-    parser.add_argument(
-        "--net",
-        action="append",
-        choices=names,
-        metavar="NAME",
-        help=f"network, repeatable: {', '.join(names)}; default all, with --quick {' and '.join(_QUICK_NETWORKS)}",
-    )
-    parser.add_argument(
-        "--algo", action="append", choices=_ALGORITHMS, help="algorithm of fastconv, repeatable; default all"
-    )
-    parser.add_argument("--batch", type=_positive_int, default=1, metavar="N", help="images in a batch; default 1")
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    parser.add_argument("--threads", type=_positive_int, metavar="N", help="threads of both sides; default fastconv's")
-    parser.add_argument(
-        "--repeat", type=_positive_int, metavar="N", help=f"most turns of a candidate; default {_FULL['repeat']}"
-    )
-    parser.add_argument(
-        "--seconds", type=_positive_float, metavar="S", help=f"time budget of a layer; default {_FULL['seconds']}"
-    )
-    parser.add_argument("--quick", action="store_true", help="few turns on small networks: does it run at all?")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured to FILE")
+    bench_options.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the benchmark and print its table; 1 if rich is missing, the JSON cannot be written or a result is wrong."""
+    """Run the benchmark and print its tables; 1 if rich is missing, a file or an option is wrong, or a result is."""
     try:
         from rich.console import Console
     except ImportError:
-        print("bench needs rich: pip install 'fastconv[bench]'", file=sys.stderr)
-        return 1
+        return _fail("bench needs rich: pip install 'fastconv[bench]'")
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, _PLAIN_WIDTH)
-    if arguments.json is not None:
-        try:
-            arguments.json.touch()  # before the long run, not after it
-        except OSError as error:
-            print(f"cannot write {arguments.json}: {error.strerror}", file=sys.stderr)
-            return 1
     try:
+        if arguments.compare is not None:
+            for part in compare.report(*map(_read, arguments.compare)):
+                console.print(part)
+            return 0
+        _check_targets(arguments)
+        if arguments.read is not None:
+            _write(_read(arguments.read), arguments, console)
+            return 0
         _run(arguments, console)
+    except OSError as error:
+        return _fail(f"cannot open {error.filename}: {error.strerror}")
     except ArithmeticError as error:
-        print(f"wrong result: {error}", file=sys.stderr)
-        return 1
+        return _fail(f"wrong result: {error}")
+    except ValueError as error:
+        return _fail(str(error))
     return 0
 
 
+def _fail(message: str) -> int:
+    print(message, file=sys.stderr)
+    return 1
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    return content
+
+
+def _check_targets(arguments: argparse.Namespace) -> None:
+    """Fail before the long run, not after it."""
+    if arguments.read is not None and not (arguments.html or arguments.plot):
+        raise ValueError("--read goes with --html or --plot")
+    for path in (arguments.json, arguments.html):
+        if path is not None:
+            path.touch()
+    if (arguments.html or arguments.plot) and find_spec("matplotlib") is None:
+        raise ValueError("--html and --plot need matplotlib: pip install 'fastconv[plot]'")
+
+
+def _write(result: Mapping[str, Any], arguments: argparse.Namespace, console: "Console") -> None:
+    if arguments.plot is not None:
+        from fastconv.cli import plots
+
+        for path in plots.save(result, arguments.plot):
+            console.print(f"wrote {path}", soft_wrap=True)
+    if arguments.html is not None:
+        from fastconv.cli.page import page
+
+        arguments.html.write_text(page(result), encoding="utf-8")
+        console.print(f"wrote {arguments.html}", soft_wrap=True)
+
+
 def _run(arguments: argparse.Namespace, console: "Console") -> None:
-    from fastconv.cli import report
+    from fastconv.cli import printing
 
-    defaults = _QUICK if arguments.quick else _FULL
-    names = arguments.net or (_QUICK_NETWORKS if arguments.quick else network_names())
-    algorithms = list(dict.fromkeys(arguments.algo or _ALGORITHMS))
-    settings: dict[str, Any] = {
-        "networks": list(dict.fromkeys(names)),
-        "algorithms": algorithms,
-        "batch": arguments.batch,
-        "dtype": arguments.dtype,
-        "rounds": arguments.repeat or int(defaults["repeat"]),
-        "seconds": arguments.seconds or float(defaults["seconds"]),
-    }
-    threads = arguments.threads or fastconv.get_num_threads()
+    chosen = settings(arguments)
+    layers = bench_options.layers(arguments.net, arguments.layers, arguments.batch, arguments.quick)
+    threads, peers, candidates = chosen["threads"], chosen["peers"], chosen["candidates"]
     with limited_threads(threads) as blas:
-        before = describe(arguments.dtype, threads, blas)
-        console.print(
-            f"{before.cpu}: {before.isa}, threads: {threads}; {arguments.dtype}, batch of {settings['batch']}"
-        )
-        console.print(f"fastconv {before.fastconv}, NumPy {before.numpy} ({blas}), Python {before.python}")
-        layers = [(name, replace(p, n=settings["batch"])) for name in settings["networks"] for p in network(name)]
-        measurements = _measure_all(layers, settings, console)
-        after = describe(arguments.dtype, threads, blas)
-    machine = max(before, after, key=lambda machine: machine.peak)
-    table = report.table(measurements, algorithms, machine)
-    if console.measure(table, options=console.options.update(max_width=_UNLIMITED_WIDTH)).maximum > console.width:
-        table = report.table(measurements, algorithms, machine, narrow=True)
-    console.print(table)
-    console.print(f"peak of the CPU in this run: {machine.peak:.0f} GFLOP/s")
-    for algo, row in report.summary(measurements, algorithms).items():
-        console.print(
-            f"{algo} against NumPy, {row['layers']} layers: geomean {row['geomean']:.2f}x, "
-            f"least {row['min']:.2f}x ({row['min_layer']})"
-        )
-    alone = report.by_formulation(measurements, algorithms[0])
-    if alone:
-        ratios = ", ".join(f"{name} {ratio:.2f}x" for name, ratio in alone.items())
-        console.print(f"{algorithms[0]} against each formulation alone, geomean: {ratios}")
+        before = describe(arguments.dtype, threads, blas, peers)
+        for line in printing.introduction(before, chosen):
+            console.print(line)
+        measurements = _measure_all(layers, chosen, console)
+        machine = best(before, describe(arguments.dtype, threads, blas, peers))
+    for table in printing.result_tables(measurements, candidates, machine, console):
+        console.print(table)
+    console.print(f"limits in this run: {machine.peak:.0f} GFLOP/s, {machine.bandwidth:.0f} GB/s of memory copied")
+    for line in printing.summary_lines(measurements, candidates):
+        console.print(line)
+    result = as_json(measurements, candidates, machine, chosen)
     if arguments.json is not None:
-        text = json.dumps(report.as_json(measurements, algorithms, machine, settings), indent=2)
-        arguments.json.write_text(text + "\n", encoding="utf-8")
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    _write(result, arguments, console)
 
 
-def _measure_all(layers: list[tuple[str, Problem]], settings: dict[str, Any], console: "Console") -> list[Measurement]:
+def _measure_all(layers: list[tuple[str, Problem]], chosen: Mapping[str, Any], console: "Console") -> list[Measurement]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     measurements = []
-    # The bar is drawn between layers only: a refreshing thread would take time from the candidates.
-    with Progress(*columns, console=console, auto_refresh=False, transient=True) as progress:
+    with ExitStack() as stack:
+        peers = [
+            stack.enter_context(PeerProcess(PEERS[name], chosen["threads"], _core.isa())) for name in chosen["peers"]
+        ]
+        # The bar is drawn between layers only: a refreshing thread would take time from the candidates.
+        progress = stack.enter_context(Progress(*columns, console=console, auto_refresh=False, transient=True))
         task = progress.add_task("", total=len(layers))
         for name, problem in layers:
             progress.update(task, description=problem.name, refresh=True)
             measurements.append(
                 measure(
                     name,
-                    problem,
-                    dtype=settings["dtype"],
-                    algorithms=settings["algorithms"],
-                    rounds=settings["rounds"],
-                    seconds=settings["seconds"],
+                    Job(chosen["operation"], problem, chosen["dtype"]),
+                    candidates=chosen["candidates"],
+                    rounds=chosen["rounds"],
+                    seconds=chosen["seconds"],
+                    numpy=chosen["numpy"],
+                    peers=peers,
                 )
             )
             progress.advance(task)

@@ -1,125 +1,229 @@
-"""Times one layer's forward convolution in NumPy and in fastconv, after checking that they agree."""
+"""Times one job in NumPy, in fastconv and in its peers, in turns, after checking that they agree."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import fastconv
+from fastconv import reference
+from fastconv.cli.jobs import Array, Job
 from fastconv.cli.numpy_conv import FORMULATIONS
+from fastconv.cli.peers import PeerProcess, Refused
 from fastconv.cli.problems import Problem
-from fastconv.cli.timing import best_times
+from fastconv.cli.timing import Turn, best_times, turn
 
-__all__ = ["TOLERANCE", "Measurement", "check", "inputs", "measure"]
+__all__ = ["HELD", "PEER_TOLERANCE", "REUSED", "TOLERANCE", "Measurement", "check", "measure", "peer_error"]
+
+HELD = "Conv2d"
+"""The candidate whose weights are held packed: `fastconv.Conv2d`."""
+
+REUSED = "Conv2d out"
+"""The same, into an array that earlier calls have written to."""
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-12}
 """Largest difference from NumPy's result that passes, relative to the root mean square of the result."""
 
+PEER_TOLERANCE = {"float32": 1e-3, "float64": 1e-12}
+"""Largest root mean square error of a peer that passes: MNN's large Winograd tiles reach 2.5e-4, bfloat16 2e-3."""
+
+_Call = Callable[[], object]
+
 
 @dataclass(frozen=True)
 class Measurement:
-    """Times of one layer, in seconds.
+    """Times of one job, in seconds.
 
-    `refused` holds why an algorithm does not serve the layer, `chosen` is what ``"auto"`` takes.
+    `errors` holds the peers' RMS errors relative to the result's size, `refused` why an algorithm or a peer does not
+    serve the layer; `chosen` is what ``"auto"`` takes, with the variant.
     """
 
     network: str
-    problem: Problem
+    job: Job
     numpy: dict[str, float]
     fastconv: dict[str, float]
-    refused: dict[str, str]
-    chosen: str
+    peers: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    chosen: tuple[tuple[str, str], ...] = ()
 
     @property
-    def numpy_best(self) -> float:
-        """Time of the fastest NumPy formulation, in seconds."""
-        return min(self.numpy.values())
+    def algorithm(self) -> str:
+        """Name of what ``"auto"`` takes; of two gradients that differ, both."""
+        return "+".join(dict.fromkeys(name for name, _ in self.chosen))
+
+    @property
+    def problem(self) -> Problem:
+        """The layer."""
+        return self.job.problem
 
     def gflops(self, seconds: float) -> float:
         """GFLOP/s of the direct convolution at a time in seconds."""
-        return self.problem.flops / seconds / 1e9
+        return self.job.flops / seconds / 1e9
 
-    def speed_up(self, algo: str) -> float | None:
-        """How many times faster than NumPy an algorithm is, or None where it does not serve the layer."""
-        return self.numpy_best / self.fastconv[algo] if algo in self.fastconv else None
+    def rivals(self) -> dict[str, float]:
+        """Return the times of NumPy's fastest formulation, of each peer and of the best peer."""
+        result = {"NumPy": min(self.numpy.values())} if self.numpy else {}
+        result.update(self.peers)
+        if self.peers:
+            result["best peer"] = min(self.peers.values())
+        return result
+
+    def speed_up(self, candidate: str, rival: str) -> float | None:
+        """How many times faster than one of `rivals` a candidate is, or None where one of them did not run."""
+        rivals = self.rivals()
+        if candidate not in self.fastconv or rival not in rivals:
+            return None
+        return rivals[rival] / self.fastconv[candidate]
 
 
-def inputs(problem: Problem, dtype: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Reproducible images and weights; the weights are scaled so that outputs are of the size of the images."""
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal(problem.x_shape).astype(dtype)
-    fan_in = problem.c // problem.g * problem.r * problem.s
-    w = (rng.standard_normal(problem.w_shape) / np.sqrt(fan_in)).astype(dtype)
-    return x, w
-
-
-def check(name: str, actual: NDArray[Any], expected: NDArray[Any]) -> None:
-    """Raise `ArithmeticError` if a result is further from NumPy's than `TOLERANCE` allows."""
+def _check_kind(name: str, actual: Array, expected: Array, of: str) -> None:
     if actual.shape != expected.shape or actual.dtype != expected.dtype:
         raise ArithmeticError(
-            f"{name}: {actual.dtype} {actual.shape}, but NumPy gives {expected.dtype} {expected.shape}"
+            f"{name}: {actual.dtype} {actual.shape}, but {of} gives {expected.dtype} {expected.shape}"
         )
+
+
+def check(name: str, actual: Array, expected: Array, of: str = "NumPy") -> None:
+    """Raise `ArithmeticError` if a result is further from that of `of` than `TOLERANCE` allows."""
+    _check_kind(name, actual, expected, of)
     scale = float(np.sqrt(np.mean(np.square(expected))))
     error = float(np.max(np.abs(actual - expected))) / scale
     limit = TOLERANCE[expected.dtype.name]
     if not error <= limit:
-        raise ArithmeticError(f"{name}: differs from NumPy by {error:.1e} of the result's size, more than {limit:.0e}")
+        raise ArithmeticError(f"{name}: differs from {of} by {error:.1e} of the result's size, more than {limit:.0e}")
+
+
+def _numpy_calls(job: Job, x: Array, w: Array, dy: Array) -> dict[str, _Call]:
+    if job.operation == "conv_backward":
+        return {"reference": partial(reference.conv2d_backward, dy, x, w, **job.problem.conv_kwargs)}
+    return {name: partial(formulation, x, w, job.problem) for name, formulation in FORMULATIONS.items()}
+
+
+def _fastconv_call(job: Job, candidate: str, x: Array, w: Array, dy: Array) -> _Call:
+    geometry = job.problem.conv_kwargs
+    if candidate == HELD:
+        return partial(fastconv.Conv2d(w, **geometry), x)
+    if candidate == REUSED:
+        return partial(fastconv.Conv2d(w, **geometry), x, out=np.empty(job.problem.y_shape, x.dtype))
+    if job.operation == "conv_backward":
+        return partial(fastconv.conv2d_backward, dy, x, w, algo=candidate, **geometry)
+    return partial(fastconv.conv2d, x, w, algo=candidate, **geometry)
+
+
+def _as_tuple(value: object) -> tuple[Array, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def peer_error(name: str, results: tuple[Array, ...], expected: tuple[Array, ...], of: str) -> float:
+    """Return the RMS error of a peer relative to the result's size; raise `ArithmeticError` if it is too large."""
+    errors = []
+    for actual, wanted in zip(results, expected, strict=True):
+        _check_kind(name, actual, wanted, of)
+        errors.append(float(np.sqrt(np.mean(np.square(actual - wanted)) / np.mean(np.square(wanted)))))
+    limit = PEER_TOLERANCE[expected[0].dtype.name]
+    if not max(errors) <= limit:
+        raise ArithmeticError(f"its RMS error is {max(errors):.1e} of the result's size, more than {limit:.0e}")
+    return max(errors)
 
 
 def measure(
-    network: str, problem: Problem, *, dtype: str, algorithms: Sequence[str], rounds: int, seconds: float
+    network: str,
+    job: Job,
+    *,
+    candidates: Sequence[str],
+    rounds: int,
+    seconds: float,
+    numpy: bool = True,
+    peers: Iterable[PeerProcess] = (),
 ) -> Measurement:
-    """Time every NumPy formulation and every algorithm on one layer, in turns.
+    """Time NumPy's formulations, fastconv's candidates and the peers on one job, in turns.
 
     Parameters
     ----------
     network : str
         Name of the network, for the report.
-    problem : Problem
-        The layer.
-    dtype : str
-        ``"float32"`` or ``"float64"``.
-    algorithms : sequence of str
-        Values of the ``algo`` argument of `fastconv.conv2d`.
+    job : Job
+        A convolution, forward or backward.
+    candidates : sequence of str
+        Values of the ``algo`` argument of `fastconv.conv2d`, `HELD` and `REUSED`.
     rounds, seconds : int, float
         As those of `best_times`.
+    numpy : bool
+        Whether NumPy takes part; without it, results are compared with those of ``algo="im2col"``.
+    peers : iterable of PeerProcess
+        Who else takes part.
 
     Raises
     ------
     ArithmeticError
-        If an algorithm's result is not NumPy's.
+        If a candidate's result is wrong. A peer whose result is wrong is refused instead.
     """
-    x, w = inputs(problem, dtype)
-    numpy_calls = {name: partial(formulation, x, w, problem) for name, formulation in FORMULATIONS.items()}
-    expected = next(iter(numpy_calls.values()))()
-    fastconv_calls: dict[str, Callable[[], NDArray[Any]]] = {}
+    x, w, dy = job.arrays()
+    numpy_calls = _numpy_calls(job, x, w, dy) if numpy else {}
+    of = "NumPy" if numpy else "algo='im2col'"
+    expected = _as_tuple(next(iter(numpy_calls.values()), _fastconv_call(job, "im2col", x, w, dy))())
+    name = job.problem.name
     refused: dict[str, str] = {}
-    for algo in algorithms:
-        call = partial(fastconv.conv2d, x, w, algo=algo, **problem.conv_kwargs)
+    errors: dict[str, float] = {}
+    calls: dict[str, _Call] = {}
+    for candidate in candidates:
         try:
+            call = _fastconv_call(job, candidate, x, w, dy)
             result = call()
         except ValueError as error:
-            refused[algo] = str(error)
+            refused[candidate] = str(error)
             continue
-        check(f"{problem.name}, algo={algo!r}", result, expected)
-        fastconv_calls[algo] = call
-    best = next(iter(fastconv.algorithms(problem.x_shape, problem.w_shape, dtype=dtype, **problem.conv_kwargs)))
-    times = best_times(
-        [
-            {f"numpy {name}": call for name, call in numpy_calls.items()},
-            {f"fastconv {name}": call for name, call in fastconv_calls.items()},
-        ],
-        rounds=rounds,
-        seconds=seconds,
-    )
+        for actual, wanted in zip(_as_tuple(result), expected, strict=True):
+            check(f"{name}, algo={candidate!r}", actual, wanted, of)
+        calls[candidate] = call
+    groups: list[Mapping[str, Turn]] = [
+        {f"numpy {name}": partial(turn, call) for name, call in numpy_calls.items()},
+        {f"fastconv {name}": partial(turn, call) for name, call in calls.items()},
+    ]
+    for peer in peers:
+        try:
+            errors[peer.peer.name] = peer_error(name, peer.prepare(job), expected, of)
+        except (Refused, ArithmeticError) as reason:
+            refused[peer.peer.name] = str(reason)
+        else:
+            groups.append({f"peer {peer.peer.name}": partial(_peer_turn, peer, refused)})
+    times = best_times([group for group in groups if group], rounds=rounds, seconds=seconds)
+
+    def of_kind(kind: str) -> dict[str, float]:
+        found = {key.removeprefix(kind): time for key, time in times.items() if key.startswith(kind)}
+        return {name: time for name, time in found.items() if name not in refused}
+
     return Measurement(
-        network=network,
-        problem=problem,
-        numpy={name: times[f"numpy {name}"] for name in numpy_calls},
-        fastconv={name: times[f"fastconv {name}"] for name in fastconv_calls},
+        network,
+        job,
+        numpy=of_kind("numpy "),
+        fastconv=of_kind("fastconv "),
+        peers=of_kind("peer "),
+        errors=errors,
         refused=refused,
-        chosen=best.name,
+        chosen=_chosen(job),
     )
+
+
+def _peer_turn(peer: PeerProcess, refused: dict[str, str]) -> float:
+    """Let a peer take its turn; one that fails at it is out of the race, not the end of it."""
+    name = peer.peer.name
+    if name not in refused:
+        try:
+            return peer.turn()
+        except Refused as reason:
+            refused[name] = str(reason)
+    return float("inf")
+
+
+def _chosen(job: Job) -> tuple[tuple[str, str], ...]:
+    """Return what ``algo="auto"`` takes; of two gradients that by the input, then that by the weights."""
+    problem, geometry = job.problem, job.problem.conv_kwargs
+    operations = ("backward_input", "backward_weight") if job.operation == "conv_backward" else ("forward",)
+    found = [
+        fastconv.algorithms(problem.x_shape, problem.w_shape, dtype=job.dtype, operation=operation, **geometry)
+        for operation in operations
+    ]
+    return tuple(dict.fromkeys((best[0].name, best[0].variant) for best in found if best))

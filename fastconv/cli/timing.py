@@ -7,34 +7,38 @@ disturbed by them. A turn is several calls long, so that short candidates are ti
 import gc
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter, process_time, sleep
+from typing import TypeVar
 
-__all__ = ["best_times", "wait_until_idle"]
+__all__ = ["Turn", "best_times", "turn", "wait_until_idle"]
 
-_TURN_SECONDS = 0.01
-_CALLS_IN_A_TURN = (2, 1000)  # at least, at most
+Turn = Callable[[], float]
+"""Calls of one candidate in a row; returns the time of the best, in seconds."""
+
+_Item = TypeVar("_Item")
+
+_TURN_SECONDS = 0.02
+_CALLS_IN_A_TURN = (2, 5000)  # at least, at most
 _PAUSE_SECONDS = (0.005, 0.5)  # one look at the CPU time, and the longest wait
 _IDLE_SHARE = 0.2
 
 
-def best_times(
-    groups: Sequence[Mapping[str, Callable[[], object]]], *, rounds: int, seconds: float
-) -> dict[str, float]:
-    """Time functions in turns and return the best time of each.
+def best_times(groups: Sequence[Mapping[str, Turn]], *, rounds: int, seconds: float) -> dict[str, float]:
+    """Let candidates take turns and return the best time of each.
 
     Parameters
     ----------
-    groups : sequence of mappings of str to callable
-        Functions of no argument, by name. Those of one group share a pool of threads; `wait_until_idle` parts the
-        groups.
+    groups : sequence of mappings of str to Turn
+        Candidates by name, as a rule `turn` of a function. Those of one group share a pool of threads;
+        `wait_until_idle` parts the groups.
     rounds : int
-        Most turns that each function takes; at least one.
+        Most turns that each candidate takes; at least one.
     seconds : float
-        Time budget of all functions together. No round starts after it is spent, but the first round always runs.
+        Time budget of all candidates together. No round starts after it is spent, but the first round always runs.
 
     Returns
     -------
     dict of str to float
-        Shortest time of one call of each function, in seconds.
+        Shortest time of one call of each candidate, in seconds.
 
     Raises
     ------
@@ -50,17 +54,23 @@ def best_times(
     gc.disable()
     try:
         end = perf_counter() + seconds
-        for _ in range(rounds):
+        for done in range(rounds):
             for group in groups:
                 wait_until_idle()
-                for name, call in group.items():
-                    best[name] = min(best.get(name, float("inf")), _turn(call))
+                for name, take_turn in _rotated(list(group.items()), done):
+                    best[name] = min(best.get(name, float("inf")), take_turn())
             if perf_counter() > end:
                 break
     finally:
         if collecting:
             gc.enable()
     return best
+
+
+def _rotated(items: list[_Item], by: int) -> list[_Item]:
+    """Let another one begin: the first turn after a pause may find its threads on one core."""
+    start = by % len(items) if items else 0
+    return items[start:] + items[:start]
 
 
 def wait_until_idle() -> None:
@@ -78,7 +88,8 @@ def wait_until_idle() -> None:
             break
 
 
-def _turn(call: Callable[[], object]) -> float:
+def turn(call: Callable[[], object]) -> float:
+    """Call a function of no argument for about 20 ms, and return the time of the best call but the first."""
     first = _timed(call)  # wakes the threads and fills the caches
     least, most = _CALLS_IN_A_TURN
     calls = min(max(int(_TURN_SECONDS / first), least), most)
