@@ -9,6 +9,7 @@
 from fastconv.zoo.catalogue import names, network
 from fastconv.zoo.grammar import parse
 from fastconv.zoo.kinds import Network
+from fastconv.zoo.model import Model, build
 from fastconv.zoo.table import Row, layers, summary
 
-__all__ = ["Network", "Row", "layers", "names", "network", "parse", "summary"]
+__all__ = ["Model", "Network", "Row", "build", "layers", "names", "network", "parse", "summary"]

@@ -22,9 +22,9 @@ kind        layer                                                    tokens
 =========== ======================================================== ====================================
 
 Letters are those of ``fastconv.cli.problems``: ``c h w`` the input's channels, height and width (w = h), ``k`` filters
-or units, ``r s`` the window's height and width (s = r), ``u v`` strides (v = u; u is 1, for a pool r), ``p q`` padding on
-each side (p = 0, q = p), ``g`` groups. ``linear`` leaves out the ReLU, ``nobias`` the bias; ``ceil`` rounds a pool's
-output size up.
+or units, ``r s`` the window's height and width (s = r), ``u v`` strides (v = u; u is 1, for a pool r), ``p q`` padding
+on each side (p = 0, q = p), ``g`` groups. ``linear`` leaves out the ReLU, ``nobias`` the bias; ``ceil`` rounds a
+pool's output size up.
 
 A module is a kind of one's own: branches over one input, a line each, their outputs side by side along the channels.
 ``$1``, ``$2``... are the numbers that follow where it is used::
@@ -71,7 +71,7 @@ _Modules = dict[str, list[str]]
 
 
 def parse(text: str) -> tuple[Network, ...]:
-    """Read networks from text.
+    r"""Read networks from text.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def parse(text: str) -> tuple[Network, ...]:
 
     Examples
     --------
-    >>> (net,) = parse("tiny: c1 h8\\n  conv1 k4 r3 p1, pool1 r2\\n  fc2 k10 linear")
+    >>> (net,) = parse("tiny: c1 h8\n  conv1 k4 r3 p1, pool1 r2\n  fc2 k10 linear")
     >>> [layer.name for layer in net.layers], net.output
     (['conv1', 'pool1', 'fc2'], (10,))
     """

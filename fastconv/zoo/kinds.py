@@ -178,7 +178,7 @@ class ResponseNorm(Layer):
     k: float = 1.0
 
     def output(self, shape: Shape) -> Shape:
-        """The shape of the input."""
+        """Keep the shape of the input."""
         self._image(shape)
         return shape
 
@@ -211,7 +211,7 @@ class PositionBias(Layer):
     kind = "bias"
 
     def output(self, shape: Shape) -> Shape:
-        """The shape of the input."""
+        """Keep the shape of the input."""
         return shape
 
     def parameters(self, shape: Shape) -> dict[str, Shape]:
@@ -285,6 +285,8 @@ class Network:
         """Refuse layers that do not fit together."""
         if len(self.input) != 3 or min(self.input) < 1:
             raise ValueError(f"{self.name}: the input must be (C, H, W), not {self.input}")
+        if not self.layers:
+            raise ValueError(f"{self.name} has no layers")
         names = [layer.name for layer, _ in self.walk()]
         twice = {name for name in names if names.count(name) > 1}
         if twice:

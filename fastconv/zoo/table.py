@@ -12,6 +12,7 @@ from fastconv.zoo.kinds import Branches, Network, Shape
 __all__ = ["Row", "layers", "summary"]
 
 _BAR = 12  # characters of the longest bar
+_ROOM = 1000  # columns that no table needs
 _EIGHTHS = ("", *"▏▎▍▌▋▊▉")
 _COLUMNS = ("layer", "output", "activations", "", "parameters", "", "multiply-adds", "")
 _LEFT = (0, 1, 3, 5, 7)
@@ -133,7 +134,7 @@ def _print(title: str, cells: list[tuple[str, ...]], footer: tuple[str, ...]) ->
     console = Console(highlight=False)
     if not console.is_terminal:  # a file has room
         console.width = max(
-            console.width, console.measure(table, options=console.options.update(max_width=1000)).maximum
+            console.width, console.measure(table, options=console.options.update(max_width=_ROOM)).maximum
         )
     console.print(table)
 
