@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from fastconv.arrays import Array, DType
 from fastconv.zoo.catalogue import resolved
 from fastconv.zoo.kinds import Branches, Layer, Network, Shape
-from fastconv.zoo.steps import Branched, Chain, Step, Watch, step_of
+from fastconv.zoo.steps import Chain, Step, Watch, step_of
 
 __all__ = ["Model", "build"]
 
@@ -51,10 +51,8 @@ class Model:
         steps: list[Step[Any]] = []
         for layer in layers:
             own = {name: self.parameters[f"{layer.name}.{name}"] for name in layer.parameters(shape)}
-            if isinstance(layer, Branches):
-                steps.append(Branched(layer, shape, [self._build(chain, shape) for chain in layer.chains]))
-            else:
-                steps.append(step_of(layer, shape, own))
+            chains = [self._build(c, shape) for c in layer.chains] if isinstance(layer, Branches) else []
+            steps.append(step_of(layer, shape, own, chains))
             shape = steps[-1].output
         self._steps += steps
         self._chains.append(Chain(steps))

@@ -18,7 +18,7 @@ from fastconv.arrays import Array
 from fastconv.zoo import kinds
 from fastconv.zoo.kinds import Layer, Shape
 
-__all__ = ["Branched", "Chain", "Step", "Watch", "step_of"]
+__all__ = ["Chain", "Step", "Watch", "step_of"]
 
 Watch = Callable[[str, str, float], None]
 """Called with a layer's name, "forward" or "backward", and seconds."""
@@ -89,7 +89,9 @@ class _Conv(Step[kinds.Conv]):
 class _MaxPool(Step[kinds.MaxPool]):
     def forward(self, x: Array, out: Array | None) -> Array:
         self.x = x
-        return fastconv.max_pool2d(x, self.layer.size, out=self._destination(x, out), **_pool_arguments(self.layer))
+        y = self._destination(x, out)
+        fastconv.max_pool2d(x, self.layer.size, out=y, **_pool_arguments(self.layer))
+        return y
 
     def backward(self, dy: Array, needs_dx: bool) -> Array | None:
         if not needs_dx:
@@ -164,7 +166,7 @@ class _Softmax(Step[kinds.Softmax]):
         return dy.reshape(self.shape)
 
 
-class Branched(Step[kinds.Branches]):
+class _Branched(Step[kinds.Branches]):
     """Branches at work: the chains of layers, each a `Chain`."""
 
     def __init__(self, layer: kinds.Branches, shape: Shape, chains: Sequence[Chain]) -> None:
@@ -239,8 +241,10 @@ _STEPS: dict[type[Layer], type[Step[Any]]] = {
 }
 
 
-def step_of(layer: Layer, shape: Shape, parameters: dict[str, Array]) -> Step[Any]:
-    """Return the step that computes a layer, other than branches, for images of ``shape``."""
+def step_of(layer: Layer, shape: Shape, parameters: dict[str, Array], chains: Sequence[Chain]) -> Step[Any]:
+    """Return the step that computes a layer for images of ``shape``; ``chains`` are those of branches."""
+    if isinstance(layer, kinds.Branches):
+        return _Branched(layer, shape, chains)
     return _STEPS[type(layer)](layer, shape, parameters)
 
 
