@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from fastconv.arrays import Array, DType
+from fastconv.zoo.blas import single_thread
 from fastconv.zoo.catalogue import resolved
 from fastconv.zoo.kinds import Branches, Layer, Network, Shape
 from fastconv.zoo.steps import Chain, Step, Watch, step_of
@@ -36,7 +37,8 @@ class Model:
     Notes
     -----
     A model keeps the activations of its last forward pass, and overwrites them in the next: call one model from one
-    thread at a time. What `forward` and `backward` return is the caller's.
+    thread at a time. What `forward` and `backward` return is the caller's. While they run, NumPy's BLAS has one thread in
+    this process, if threadpoolctl is installed: its idle threads would spin on the cores of the convolutions.
     """
 
     def __init__(self, network: Network, dtype: DType, parameters: dict[str, Array]) -> None:
@@ -80,7 +82,8 @@ class Model:
         if x.shape[1:] != self.network.input:
             raise ValueError(f"{self.network.name} takes images (N, {_comma(self.network.input)}), not {x.shape}")
         self._images = None if self.frozen else len(x)
-        return self._chain.forward(x, None).copy()
+        with single_thread():
+            return self._chain.forward(x, None).copy()
 
     def backward(self, dy: ArrayLike, *, input_gradient: bool = False) -> Array | None:
         """Compute the gradients for the images of the last forward pass.
@@ -110,7 +113,8 @@ class Model:
         dy = np.array(dy, self.dtype)  # the steps overwrite it
         if dy.shape != shape:
             raise ValueError(f"dy has shape {dy.shape}, but the output has {shape}")
-        return self._chain.backward(dy, input_gradient)
+        with single_thread():
+            return self._chain.backward(dy, input_gradient)
 
     @property
     def gradients(self) -> dict[str, Array]:

@@ -23,6 +23,8 @@ __all__ = ["Chain", "Step", "Watch", "step_of"]
 Watch = Callable[[str, str, float], None]
 """Called with a layer's name, "forward" or "backward", and seconds."""
 
+_FEW = 8  # images up to which inner products beat BLAS on one thread: 1.1 to 2 times on AlexNet's layers
+
 L = TypeVar("L", bound=Layer)
 
 
@@ -125,10 +127,20 @@ class _ResponseNorm(Step[kinds.ResponseNorm]):
 
 
 class _Dense(Step[kinds.Dense]):
+    """Products by NumPy's BLAS, but for few images in the forward pass.
+
+    There reading the weights is all the work: a 1x1 convolution of images of one pixel, whose inner products read them
+    once, with the threads that the convolutions before it have awake.
+    """
+
     def forward(self, x: Array, out: Array | None) -> Array:
         w, b = self.parameters["weight"], self.parameters["bias"]
         self.shape, self.x = x.shape, x.reshape(len(x), w.shape[1])
-        self.y: Array = self.x @ w.T
+        if len(x) <= _FEW:
+            activation = None if self.layer.linear else "relu"
+            self.y = fastconv.conv2d(_pixels(self.x), _pixels(w), b, activation=activation)[:, :, 0, 0]
+            return self.y
+        self.y = self.x @ w.T
         self.y += b
         if not self.layer.linear:
             np.maximum(self.y, 0, out=self.y)
@@ -251,6 +263,11 @@ def step_of(layer: Layer, shape: Shape, parameters: dict[str, Array], chains: Se
 def _through_relu(dy: Array, y: Array) -> None:
     """Turn the gradient behind a ReLU with output ``y`` into the one before it, in place."""
     np.multiply(dy, y > 0, out=dy)
+
+
+def _pixels(matrix: Array) -> Array:
+    """View rows as images of one pixel, or as filters of one tap."""
+    return matrix[:, :, np.newaxis, np.newaxis]
 
 
 def _pool_arguments(layer: kinds.MaxPool | kinds.AveragePool) -> dict[str, Any]:
