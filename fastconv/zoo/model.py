@@ -37,8 +37,8 @@ class Model:
     Notes
     -----
     A model keeps the activations of its last forward pass, and overwrites them in the next: call one model from one
-    thread at a time. What `forward` and `backward` return is the caller's. While they run, NumPy's BLAS has one thread in
-    this process, if threadpoolctl is installed: its idle threads would spin on the cores of the convolutions.
+    thread at a time. What `forward` and `backward` return is the caller's. While they run, NumPy's BLAS has one thread
+    in this process, if threadpoolctl is installed: its idle threads would spin on the cores of the convolutions.
     """
 
     def __init__(self, network: Network, dtype: DType, parameters: dict[str, Array]) -> None:
