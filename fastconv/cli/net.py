@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["add_command", "run"]
 
 _ROUNDS, _SECONDS = 30, 5.0
+_PACKAGES = {"rich": "fastconv[bench]", "matplotlib": "fastconv[examples]"}
 _PLAIN_WIDTH = 130  # columns where the output is not a terminal
 
 _DESCRIPTION = """\
@@ -69,7 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.peer is not None:
             import torch  # noqa: F401
     except ImportError as error:
-        print(f"net needs {error.name}: rich and threadpoolctl come with 'fastconv[bench]'", file=sys.stderr)
+        package = str(error.name)
+        print(f"net needs {package}: pip install '{_PACKAGES.get(package, package)}'", file=sys.stderr)
         return 1
     if not all(writable(path) for path in (arguments.plot, arguments.json)):
         return 1
