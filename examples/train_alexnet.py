@@ -2,7 +2,7 @@
 
     python examples/train_alexnet.py --output alexnet.png
 
-Five convolutions, three overlapping pools, two normalisations and three fully connected layers, as in Krizhevsky et al.,
+Five convolutions, three overlapping pools, two normalisations, three fully connected layers, as in Krizhevsky et al.,
 "ImageNet Classification with Deep Convolutional Neural Networks" (2012), with few filters for 32x32 digits.
 """
 

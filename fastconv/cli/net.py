@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["add_command", "run"]
 
 _ROUNDS, _SECONDS = 30, 5.0
-_PACKAGES = {"rich": "fastconv[bench]", "matplotlib": "fastconv[examples]"}
+_PACKAGES = {"rich": "fastconv[bench]", "matplotlib": "fastconv[examples]", "torch": "fastconv[torch]"}
 _PLAIN_WIDTH = 130  # columns where the output is not a terminal
 
 _DESCRIPTION = """\
