@@ -187,8 +187,24 @@ def test_errors() -> None:
         model.backward(np.zeros((1, 5)))
     with pytest.raises(TypeError, match="float32 or float64, not float16"):
         zoo.build("lenet5", dtype=np.float16)
-    with pytest.raises(TypeError, match="does not support item assignment"):
-        model.parameters["fc3.bias"] = np.zeros(7)  # type: ignore[index]
+    with pytest.raises(ValueError, match=r"fc3.bias has shape \(7,\), not \(1,\)"):
+        model.parameters["fc3.bias"] = np.zeros(1)
+    with pytest.raises(KeyError, match="fc9"):
+        model.parameters["fc9.bias"] = np.zeros(1)
+
+
+def test_parameters_are_set_in_place() -> None:
+    model = zoo.build(NETWORKS["small"])
+    array = model.parameters["fc4.bias"]
+    model.parameters["fc4.bias"] = np.arange(5)
+    model.parameters["fc4.bias"] += 1
+    assert model.parameters["fc4.bias"] is array
+    np.testing.assert_array_equal(array, [1, 2, 3, 4, 5])
+    for name in model.parameters:
+        if name != "fc4.bias":
+            model.parameters[name] *= 0
+    np.testing.assert_array_equal(model.forward(np.ones((1, 2, 9, 9))), [array])
+    assert len(model.parameters) == len(list(model.parameters))
 
 
 def test_watch(rng: np.random.Generator) -> None:

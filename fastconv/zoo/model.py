@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,36 @@ from fastconv.zoo.catalogue import resolved
 from fastconv.zoo.kinds import Branches, Layer, Network, Shape
 from fastconv.zoo.steps import Chain, Step, Watch, step_of
 
-__all__ = ["Model", "build"]
+__all__ = ["Model", "Parameters", "build"]
+
+
+class Parameters(Mapping[str, Array]):
+    """The parameters of a model by name. Assigning to one copies into its array, which must have the same shape."""
+
+    def __init__(self, arrays: dict[str, Array]) -> None:
+        self._arrays = arrays
+
+    def __getitem__(self, name: str) -> Array:
+        """Return the array itself: writing into it sets the parameter."""
+        return self._arrays[name]
+
+    def __setitem__(self, name: str, value: ArrayLike) -> None:
+        """Copy into the array; ValueError if the shapes differ or the model is frozen."""
+        array = self._arrays[name]
+        if value is array:  # parameters[name] -= step
+            return
+        value = np.asarray(value)
+        if value.shape != array.shape:
+            raise ValueError(f"{name} has shape {array.shape}, not {value.shape}")
+        array[...] = value
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names, from input to output."""
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        """Count the parameter arrays."""
+        return len(self._arrays)
 
 
 class Model:
@@ -28,9 +56,9 @@ class Model:
         The data it was built from.
     dtype : dtype
         Of parameters and computation.
-    parameters : mapping of str to ndarray
-        By "layer.weight" and "layer.bias": convolutions OIHW, fully connected layers (outputs, inputs), as PyTorch has
-        them. Write into the arrays to set them.
+    parameters : Parameters
+        Arrays by "layer.weight" and "layer.bias": convolutions OIHW, fully connected layers (outputs, inputs), as
+        PyTorch has them. Write into the arrays, or assign to their names.
     frozen : bool
         Whether `freeze` was called.
 
@@ -43,7 +71,7 @@ class Model:
 
     def __init__(self, network: Network, dtype: DType, parameters: dict[str, Array]) -> None:
         self.network, self.dtype, self.frozen = network, dtype, False
-        self.parameters: Mapping[str, Array] = MappingProxyType(parameters)
+        self.parameters = Parameters(parameters)
         self._steps: list[Step[Any]] = []
         self._chains: list[Chain] = []
         self._chain = self._build(network.layers, network.input)
