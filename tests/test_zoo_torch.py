@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 from fastconv.cli.torch_net import TorchModel  # noqa: E402
 
-# Smaller images where every layer still has pixels. VGG D is tested at its own size; GoogLeNet's last pool needs its own.
+# Smaller images where every layer still has pixels. VGG D is tested at its own size, as is GoogLeNet.
 SMALLER = {"alexnet": 99, "alexnet-grouped": 99, "zfnet": 100} | {f"vgg-{c}": 64 for c in ("a", "a-lrn", "b", "c", "e")}
 
 
