@@ -23,7 +23,9 @@ MODULES = [
     ),
 ]
 CLIENTS = ("autograd", "onnx")  # what a module of fastconv.integrations of the same name needs
-README = Path(__file__).parents[1] / "README.md"
+PEERS = {"fastconv.cli.torch_net": "torch", "fastconv.cli.net_report": "rich"}
+ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", "docs/networks.md"]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -31,11 +33,14 @@ def test_docstrings(name):
     client = name.rpartition(".")[2]
     if name.startswith("fastconv.integrations") and client in CLIENTS:
         pytest.importorskip(client)
+    if name in PEERS:
+        pytest.importorskip(PEERS[name])
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-def test_readme():
-    failed, attempted = doctest.testfile(str(README), module_relative=False)
+@pytest.mark.parametrize("page", PAGES)
+def test_pages(page):
+    failed, attempted = doctest.testfile(str(ROOT / page), module_relative=False)
     assert attempted > 0
     assert failed == 0
 

@@ -66,12 +66,13 @@ def test_edges_are_the_sobel_of_scipy(filters: Any) -> None:
     np.testing.assert_allclose(filters.edges(photo)[0, 0], expected / expected.max(), atol=1e-5)
 
 
-def test_train_lenet_learns(tmp_path: Path) -> None:
-    done = run("train_lenet.py", "--short", "--output", tmp_path / "lenet.png")
+@pytest.mark.parametrize("script", ["train_lenet.py", "train_alexnet.py"])
+def test_training_learns(script: str, tmp_path: Path) -> None:
+    done = run(script, "--short", "--output", tmp_path / "loss.png")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "images/s" in done.stdout
     assert "goal 90.0%" in done.stdout
-    assert pixels(tmp_path / "lenet.png").std() > 5
+    assert pixels(tmp_path / "loss.png").std() > 5
 
 
 def test_train_lenet_fails_below_its_goal(tmp_path: Path) -> None:

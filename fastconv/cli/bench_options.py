@@ -7,6 +7,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from fastconv.cli.arguments import positive_float, positive_int
 from fastconv.cli.peers import PEERS
 from fastconv.cli.problems import Problem, network, network_names, parse_line
 
@@ -17,20 +18,6 @@ QUICK = {"repeat": 3, "seconds": 0.4, "peer_seconds": 0.1}
 FULL = {"repeat": 30, "seconds": 1.0, "peer_seconds": 0.3}
 _QUICK_NETWORKS = ("alphago", "lenet")
 _TOKENS = re.compile(r"[a-z]+[0-9]+", re.ASCII)
-
-
-def _positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
-
-
-def _positive_float(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be positive, got {text}")
-    return value
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +70,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         default="forward",
         help="forward, or the gradients by input, weights and bias; default forward",
     )
-    what.add_argument("--batch", type=_positive_int, default=1, metavar="N", help="images in a batch; default 1")
+    what.add_argument("--batch", type=positive_int, default=1, metavar="N", help="images in a batch; default 1")
     what.add_argument("--dtype", choices=("float32", "float64"), default="float32")
 
 
@@ -107,13 +94,13 @@ def _add_who(parser: argparse.ArgumentParser) -> None:
 
 def _add_how(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how it is timed")
-    how.add_argument("--threads", type=_positive_int, metavar="N", help="threads of everyone; default fastconv's")
+    how.add_argument("--threads", type=positive_int, metavar="N", help="threads of everyone; default fastconv's")
     how.add_argument(
-        "--repeat", type=_positive_int, metavar="N", help=f"most turns of a candidate; default {FULL['repeat']}"
+        "--repeat", type=positive_int, metavar="N", help=f"most turns of a candidate; default {FULL['repeat']}"
     )
     how.add_argument(
         "--seconds",
-        type=_positive_float,
+        type=positive_float,
         metavar="S",
         help=f"time budget of a layer; default {FULL['seconds']}, and {FULL['peer_seconds']} more for each peer",
     )
