@@ -5,6 +5,13 @@
  */
 #include "ladder.h"
 
+/* Columns side by side, their pixels `step` apart. A call with the constant 1 is compiled by itself, for neighbours. */
+static inline void add_row(float *restrict to, const float *restrict from, ptrdiff_t count, ptrdiff_t step)
+{
+    for (ptrdiff_t j = 0; j < count; j++)
+        to[j * step] += from[j];
+}
+
 static void col2im(const float *columns, float *image, const ladder_problem *d)
 {
     memset(image, 0, sizeof(float) * (size_t)(d->c * d->h * d->w));
@@ -12,12 +19,15 @@ static void col2im(const float *columns, float *image, const ladder_problem *d)
         for (ptrdiff_t r = 0; r < d->r; r++)
             for (ptrdiff_t s = 0; s < d->s; s++)
                 for (ptrdiff_t i = 0; i < d->oh; i++, columns += d->ow) {
-                    const ptrdiff_t row = i * d->u + r - d->p;
-                    const ptrdiff_t end = ladder_end(s, d->v, d->q, d->w, d->ow);
-                    if (row < 0 || row >= d->h)
+                    const ptrdiff_t row = i * d->u + r - d->p, first = ladder_first(s, d->v, d->q);
+                    const ptrdiff_t count = ladder_end(s, d->v, d->q, d->w, d->ow) - first;
+                    if (row < 0 || row >= d->h || count <= 0)
                         continue;
-                    for (ptrdiff_t j = ladder_first(s, d->v, d->q); j < end; j++)
-                        image[(c * d->h + row) * d->w + j * d->v + s - d->q] += columns[j];
+                    float *to = image + (c * d->h + row) * d->w + first * d->v + s - d->q;
+                    if (d->v == 1)
+                        add_row(to, columns + first, count, 1);
+                    else
+                        add_row(to, columns + first, count, d->v);
                 }
 }
 

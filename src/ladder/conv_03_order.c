@@ -5,6 +5,13 @@
  */
 #include "ladder.h"
 
+/* Outputs side by side, their pixels `step` apart. A call with the constant 1 is compiled by itself, for neighbours. */
+static inline void add_row(float *restrict to, const float *restrict from, float weight, ptrdiff_t count, ptrdiff_t step)
+{
+    for (ptrdiff_t j = 0; j < count; j++)
+        to[j] += weight * from[j * step];
+}
+
 int ladder_conv_03_order(const float *x, const float *w, float *y, const ladder_problem *d)
 {
     memset(y, 0, sizeof(float) * (size_t)(d->n * d->k * d->oh * d->ow));
@@ -15,12 +22,16 @@ int ladder_conv_03_order(const float *x, const float *w, float *y, const ladder_
                     for (ptrdiff_t s = 0; s < d->s; s++) {
                         const float weight = w[((k * d->c + c) * d->r + r) * d->s + s];
                         const ptrdiff_t end_i = ladder_end(r, d->u, d->p, d->h, d->oh);
-                        const ptrdiff_t end_j = ladder_end(s, d->v, d->q, d->w, d->ow);
-                        for (ptrdiff_t i = ladder_first(r, d->u, d->p); i < end_i; i++) {
-                            const float *from = x + ((n * d->c + c) * d->h + i * d->u + r - d->p) * d->w;
-                            float *to = y + ((n * d->k + k) * d->oh + i) * d->ow;
-                            for (ptrdiff_t j = ladder_first(s, d->v, d->q); j < end_j; j++)
-                                to[j] += weight * from[j * d->v + s - d->q];
+                        const ptrdiff_t first = ladder_first(s, d->v, d->q);
+                        const ptrdiff_t count = ladder_end(s, d->v, d->q, d->w, d->ow) - first;
+                        for (ptrdiff_t i = ladder_first(r, d->u, d->p); count > 0 && i < end_i; i++) {
+                            const ptrdiff_t row = (n * d->c + c) * d->h + i * d->u + r - d->p;
+                            const float *from = x + row * d->w + first * d->v + s - d->q;
+                            float *to = y + ((n * d->k + k) * d->oh + i) * d->ow + first;
+                            if (d->v == 1)
+                                add_row(to, from, weight, count, 1);
+                            else
+                                add_row(to, from, weight, count, d->v);
                         }
                     }
     return LADDER_OK;

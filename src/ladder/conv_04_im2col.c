@@ -12,13 +12,17 @@ void ladder_im2col(const float *image, float *columns, const ladder_problem *d)
         for (ptrdiff_t r = 0; r < d->r; r++)
             for (ptrdiff_t s = 0; s < d->s; s++)
                 for (ptrdiff_t i = 0; i < d->oh; i++, columns += d->ow) {
-                    const ptrdiff_t row = i * d->u + r - d->p;
-                    const ptrdiff_t end = ladder_end(s, d->v, d->q, d->w, d->ow);
+                    const ptrdiff_t row = i * d->u + r - d->p, first = ladder_first(s, d->v, d->q);
+                    const ptrdiff_t count = ladder_end(s, d->v, d->q, d->w, d->ow) - first;
                     memset(columns, 0, sizeof(float) * (size_t)d->ow);
-                    if (row < 0 || row >= d->h)
+                    if (row < 0 || row >= d->h || count <= 0)
                         continue;
-                    for (ptrdiff_t j = ladder_first(s, d->v, d->q); j < end; j++)
-                        columns[j] = image[(c * d->h + row) * d->w + j * d->v + s - d->q];
+                    const float *from = image + (c * d->h + row) * d->w + first * d->v + s - d->q;
+                    if (d->v == 1)
+                        memcpy(columns + first, from, sizeof(float) * (size_t)count);
+                    else
+                        for (ptrdiff_t j = 0; j < count; j++)
+                            columns[first + j] = from[j * d->v];
                 }
 }
 

@@ -22,10 +22,14 @@ static void pack(const float *from, ptrdiff_t lane_step, ptrdiff_t depth_step, p
 static void tile(const float *a, const float *b, float *c, ptrdiff_t ldc, ptrdiff_t rows, ptrdiff_t columns,
                  ptrdiff_t depth)
 {
-    for (ptrdiff_t i = 0; i < rows; i++)
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        float sum[TILE_COLUMNS] = {0};
         for (ptrdiff_t p = 0; p < depth; p++)
-            for (ptrdiff_t j = 0; j < columns; j++)
-                c[i * ldc + j] += a[p * TILE_ROWS + i] * b[p * TILE_COLUMNS + j];
+            for (ptrdiff_t j = 0; j < TILE_COLUMNS; j++)
+                sum[j] += a[p * TILE_ROWS + i] * b[p * TILE_COLUMNS + j];
+        for (ptrdiff_t j = 0; j < columns; j++)
+            c[i * ldc + j] += sum[j];
+    }
 }
 
 static void multiply(const float *a, const float *b, float *c, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, float *packed_a,
