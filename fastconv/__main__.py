@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from fastconv.cli import bench, info
+from fastconv.cli import bench, info, ladder
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", metavar="command")
     info.add_command(commands)
     bench.add_command(commands)
+    ladder.add_command(commands)
     parser.set_defaults(run=info.run)
     arguments = parser.parse_args(argv)
     status: int = arguments.run(arguments)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import fastconv
 from fastconv.cli.machine import describe, limited_threads
 from fastconv.cli.measure import Measurement, measure
+from fastconv.cli.options import positive_float, positive_int
 from fastconv.cli.problems import Problem, network, network_names
 
 if TYPE_CHECKING:
@@ -31,20 +32,6 @@ take turns; the best call of each counts. Results are compared before they are t
 """
 
 
-def _positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
-
-
-def _positive_float(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be positive, got {text}")
-    return value
-
-
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add ``bench`` and its options to the parser of ``python -m fastconv``."""
     parser = commands.add_parser("bench", help="time the layers of known networks", description=_DESCRIPTION)
@@ -59,14 +46,14 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument(
         "--algo", action="append", choices=_ALGORITHMS, help="algorithm of fastconv, repeatable; default all"
     )
-    parser.add_argument("--batch", type=_positive_int, default=1, metavar="N", help="images in a batch; default 1")
+    parser.add_argument("--batch", type=positive_int, default=1, metavar="N", help="images in a batch; default 1")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    parser.add_argument("--threads", type=_positive_int, metavar="N", help="threads of both sides; default fastconv's")
+    parser.add_argument("--threads", type=positive_int, metavar="N", help="threads of both sides; default fastconv's")
     parser.add_argument(
-        "--repeat", type=_positive_int, metavar="N", help=f"most turns of a candidate; default {_FULL['repeat']}"
+        "--repeat", type=positive_int, metavar="N", help=f"most turns of a candidate; default {_FULL['repeat']}"
     )
     parser.add_argument(
-        "--seconds", type=_positive_float, metavar="S", help=f"time budget of a layer; default {_FULL['seconds']}"
+        "--seconds", type=positive_float, metavar="S", help=f"time budget of a layer; default {_FULL['seconds']}"
     )
     parser.add_argument("--quick", action="store_true", help="few turns on small networks: does it run at all?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured to FILE")

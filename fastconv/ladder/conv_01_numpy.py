@@ -1,7 +1,7 @@
 """Step 1: the same in NumPy.
 
-`sliding_window_view` shows every window of the image without a copy, and `einsum` takes the sums. The loops are NumPy's,
-in C: what is left to Python is one call.
+`sliding_window_view` shows every window of the image without a copy, and `einsum` takes the sums. The loops are
+NumPy's, in C: what is left to Python is one call.
 """
 
 import numpy as np

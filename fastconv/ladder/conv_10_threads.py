@@ -1,7 +1,7 @@
 """Step 10: OpenMP.
 
-The output is cut into tasks, blocks of filters and pixels that do not depend on each other, and every core takes one after
-the other. What a task computes does not depend on how many threads there are: results are the same bit for bit.
+The output is cut into tasks, blocks of filters and pixels that do not depend on each other, and every core takes one
+after the other. What a task computes does not depend on how many threads there are: results are the same bit for bit.
 """
 
 import fastconv

@@ -1,7 +1,7 @@
 """Step 11: Winograd.
 
-Fewer products for the same result: tiles of the image and filters are transformed so that a tile of 4 x 4 outputs takes 36
-products a channel and not 144. Faster than the peak, since the rate counts the products of the plain convolution.
+Fewer products for the same result: tiles of the image and filters are transformed so that a tile of 4 x 4 outputs takes
+36 products a channel and not 144. It can be faster than the peak: the rate counts those of the plain convolution.
 (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016.)
 """
 

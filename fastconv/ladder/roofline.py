@@ -1,8 +1,8 @@
 """Where the roofline places a step: peak and bandwidth measured, intensity from what the step reads and writes.
 
-Williams, Waterman and Patterson, "Roofline: An Insightful Visual Performance Model for Multicore Architectures", 2009. Here
-with two bandwidths: between L1 and the registers, where the innermost loop lives, and of the cache or memory that an array
-as large as all operands lies in.
+Williams, Waterman and Patterson, "Roofline: An Insightful Visual Performance Model for Multicore Architectures", 2009.
+Here with two bandwidths: between L1 and the registers, where the innermost loop lives, and of the cache or memory that
+an array as large as all operands lies in.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ from fastconv.ladder.steps import Step
 __all__ = ["Place", "bandwidth", "footprint", "peak", "place"]
 
 L1_BYTES = 16 << 10
-"""An array that lies in the L1 cache of every CPU since 2000, with half of it free."""
+"""An array that lies in any L1 cache of today, which are 32 KiB and more."""
 
 _LINE = 64  # bytes; the widest vector, too
 _READ_SECONDS = 2e-3
@@ -32,9 +32,9 @@ _ROUNDS = 8
 class Place:
     """A step's place: operations for each byte, and the rate that is the most there.
 
-    `near` is by what passes between L1 and the registers, None where it is not known; `far` by the arrays that are read and
-    written. `roof` is in operations a second, 1e9 of them; `by` says what it comes from: ``"peak"``, ``"L1"`` or
-    ``"memory"``.
+    `near` is by what passes between L1 and the registers, None where it is not known; `far` by the arrays that are read
+    and written, beyond L1. `roof` is in 1e9 operations a second; `by` says what it comes from: ``"peak"``, ``"L1"`` or
+    ``"beyond L1"``.
     """
 
     near: float | None
@@ -119,7 +119,7 @@ def place(step: Step, d: Problem, threads: int) -> Place:
     far = operations(step, d) / moved
     near_bytes = _near_bytes(step.loads)
     near = None if near_bytes is None else each / near_bytes
-    roofs = {"peak": peak(threads) * each / 2, "memory": far * bandwidth(size, threads)}
+    roofs = {"peak": peak(threads) * each / 2, "beyond L1": far * bandwidth(size, threads)}
     if near is not None:
         roofs["L1"] = near * bandwidth(L1_BYTES * threads, threads)
     by = min(roofs, key=roofs.__getitem__)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from time import perf_counter
+from timeit import Timer
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from fastconv import _ladder, reference
 from fastconv.cli.machine import limited_threads
 from fastconv.cli.measure import check
 from fastconv.cli.problems import Problem
-from fastconv.cli.timing import best_times
+from fastconv.cli.timing import wait_until_idle
 from fastconv.ladder.arrays import Array
 from fastconv.ladder.steps import Step
 
@@ -98,13 +99,14 @@ def run(step: Step, x: Array, w: Array | None, d: Problem) -> Array:
     Returns
     -------
     ndarray, float32
-        The output, (n, k, oh, ow), (n, c, oh, ow) of a pool; of a backward step the gradient by the input, (n, c, h, w).
+        The output, (n, k, oh, ow), of a pool (n, c, oh, ow); of a backward step the gradient by the input,
+        (n, c, h, w).
 
     Raises
     ------
     ValueError
-        If a shape is not the problem's, an array is not float32 and C-contiguous, or the problem has dilation, groups, a
-        pool as much padding as window, or what else the step does not serve.
+        If a shape is not the problem's, an array is not float32 and C-contiguous, or the problem has dilation, groups,
+        a pool as much padding as window, or what else the step does not serve.
     MemoryError
         If there is no memory for the step's matrix.
     """
@@ -115,7 +117,7 @@ def run(step: Step, x: Array, w: Array | None, d: Problem) -> Array:
     x_shape, w_shape, _ = _shapes(step, d)
     for name, array, shape in (("x", x, x_shape), ("w", w, w_shape)):
         if shape is None or array is None:
-            if shape is not array:
+            if (shape is None) != (array is None):
                 raise ValueError(f"{name} must {'not ' if shape is None else ''}be given for {step.name}")
         elif array.shape != shape:
             raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
@@ -124,7 +126,7 @@ def run(step: Step, x: Array, w: Array | None, d: Problem) -> Array:
     return _call(step)(x, w, d)
 
 
-def measure(step: Step, d: Problem, *, threads: int, rounds: int = 30, seconds: float = 0.5) -> Timing:
+def measure(step: Step, d: Problem, *, threads: int, seconds: float = 0.5) -> Timing:
     """Check a step against the reference, and time it.
 
     Parameters
@@ -135,8 +137,8 @@ def measure(step: Step, d: Problem, *, threads: int, rounds: int = 30, seconds: 
         The sizes.
     threads : int
         Threads of a parallel step; the others take one, and so does NumPy's BLAS.
-    rounds, seconds : int, float
-        As those of `fastconv.cli.timing.best_times`. A call that takes longer than `seconds` is not repeated.
+    seconds : float
+        Time budget; a call that takes longer is not repeated. The fastest of all calls counts.
 
     Raises
     ------
@@ -153,10 +155,7 @@ def measure(step: Step, d: Problem, *, threads: int, rounds: int = 30, seconds: 
             return Timing(step, None, threads, str(error))
         first = perf_counter() - start
         check(step.name, y, expected(step, x, w, d))
-        if first > seconds:
-            return Timing(step, first, threads)
         call = _call(step)
-        times = best_times([{step.name: lambda: call(x, w, d)}], rounds=rounds, seconds=seconds)
-    return Timing(step, times[step.name], threads)
-
-
+        wait_until_idle()
+        times = Timer(lambda: call(x, w, d)).repeat(int(seconds / first), 1)
+    return Timing(step, min([first, *times]), threads)

@@ -24,9 +24,9 @@ class Step:
     bound : str
         What keeps it from being faster.
     loads : str
-        What the innermost loop moves between L1 and registers for each multiply-add: ``"dot"`` an element of x and of w,
-        ``"update"`` those of x and y and y again, ``"row"`` vectors of B for one row of A, ``"tile"`` for a tile of
-        rows; ``"tap"`` what a pool moves for each comparison; empty where it is not known.
+        What the innermost loop moves between L1 and registers for each multiply-add: ``"dot"`` an element of x and of
+        w, ``"update"`` one of x, and one of y there and back, ``"row"`` vectors of B for one row of A, ``"tile"`` for
+        a tile of rows; ``"tap"`` what a pool moves for each comparison; empty where it is not known.
     matrix : bool
         Whether the matrix of windows is written to memory and read again.
     parallel : bool
@@ -59,12 +59,16 @@ class Step:
 
 @dataclass(frozen=True)
 class Family:
-    """A ladder: its steps from the plainest to the fastest, and the problem that it runs by default."""
+    """A ladder: its steps from the plainest to the fastest, and the problem that it runs by default.
+
+    Each element of a window takes `flops` operations, which `unit` counts: a product and a sum, or a comparison.
+    """
 
     name: str
     title: str
     problem: str
     unit: str
+    flops: int
     steps: tuple[Step, ...]
 
     def __getitem__(self, number: int) -> Step:
@@ -107,14 +111,14 @@ _CONV = (
         "conv_03_order.c",
         "loop order",
         "a row of the output innermost",
-        "L1: two loads and a store for each multiply-add",
+        "L1: two loads and a store for four multiply-adds",
         "update",
     ),
     Step(
         "conv_04_im2col.c",
         "im2col + BLAS",
         "windows become columns, the sum a matrix product",
-        "memory: writing and reading the matrix",
+        "memory: the matrix, written and read again",
         "",
         matrix=True,
     ),
@@ -122,7 +126,7 @@ _CONV = (
         "conv_05_blocks.c",
         "own product",
         "blocks of the matrix that stay in L2",
-        "L1: two loads and a store for each multiply-add",
+        "L1: two loads and a store for four multiply-adds",
         "update",
         matrix=True,
     ),
@@ -130,8 +134,8 @@ _CONV = (
         "conv_06_packing.c",
         "packing",
         "elements in the order in which they are read",
-        "L1: two loads and a store for each multiply-add",
-        "update",
+        "narrow vectors: those that every CPU has",
+        "row",
         matrix=True,
     ),
     Step(
@@ -146,7 +150,7 @@ _CONV = (
         "conv_08_tile.c",
         "register tile",
         "a whole tile in registers",
-        "memory: the matrix, and packing it",
+        "memory: the matrix, and its packed copy",
         "tile",
         matrix=True,
     ),
@@ -180,14 +184,14 @@ _POOL = (
         "pool_00_windows.c",
         "windows",
         "each output looks at its window",
-        "instructions: four comparisons for the edge at each pixel",
+        "branches: which pixel is the greatest cannot be foretold",
         "tap",
     ),
     Step(
         "pool_01_rows.c",
         "rows",
         "tap by tap, a row of outputs innermost",
-        "L1: two loads and a store for each comparison",
+        "L1: two loads and a store for each comparison of vectors",
         "update",
     ),
     Step(
@@ -205,14 +209,14 @@ _BACKWARD = (
         "backward_00_scatter.c",
         "scatter",
         "each output hands its gradient to its window",
-        "latency and L1: a load, an addition and a store to scattered pixels",
+        "L1: two loads and a store, element by element",
         "update",
     ),
     Step(
         "backward_01_col2im.c",
         "BLAS + col2im",
         "the gradient of the matrix of windows, added up",
-        "memory: writing and reading the matrix",
+        "memory: the matrix, written and read again",
         "",
         matrix=True,
     ),
@@ -229,9 +233,9 @@ _BACKWARD = (
 FAMILIES = {
     family.name: family
     for family in (
-        Family("conv", "Convolution", "ladder_conv: c64 h28 k64 r3 p1", "GFLOP/s", _CONV),
-        Family("pool", "Max pooling", "ladder_pool: c64 h112 k64 r2 u2", "Gcmp/s", _POOL),
-        Family("backward", "Gradient by the input", "ladder_backward: c64 h28 k64 r3 p1", "GFLOP/s", _BACKWARD),
+        Family("conv", "Convolution", "ladder_conv: c64 h28 k64 r3 p1", "GFLOP/s", 2, _CONV),
+        Family("pool", "Max pooling", "ladder_pool: c64 h112 k64 r2 u2", "Gcmp/s", 1, _POOL),
+        Family("backward", "Gradient by the input", "ladder_backward: c64 h28 k64 r3 p1", "GFLOP/s", 2, _BACKWARD),
     )
 }
 """The ladders by name."""
