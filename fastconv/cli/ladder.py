@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Selection", "add_command", "run"]
 
-_PLAIN_WIDTH = 140  # columns where the output is not a terminal
+_PLAIN_WIDTH = 150  # columns where the output is not a terminal
 _NARROW_WIDTH = 110
 _STANDARD_OUTPUT = "-"
 _LEXERS = {"py": "python", "pyx": "cython", "c": "c"}

@@ -1,6 +1,5 @@
 """A run of the ladder as a picture: the rate of each step, and its place on the roofline."""
 
-from math import log10
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -14,7 +13,7 @@ __all__ = ["check", "draw"]
 
 # Okabe and Ito's colours, which readers who are colour-blind tell apart.
 _ONE, _ALL = "#0072B2", "#D55E00"
-_LABELS_A_DECADE = 8
+_APART = 1.6  # the ratio of two rates whose labels do not touch
 
 
 def check(path: Path) -> None:
@@ -72,13 +71,16 @@ def _draw_roofline(axes: Axes, run: Run) -> None:
         ridge = min(max(peak / slope, low), high)
         label = f"{threads} {'thread' if threads == 1 else 'threads'}: peak {peak:.0f}, L1 {slope:.0f} GB/s"
         axes.plot([low, ridge, high], [slope * low, min(slope * ridge, peak), peak], _colour(threads), label=label)
-    labels: dict[tuple[float, int], list[int]] = {}  # points that lie on top of each other share a label
-    for row, near in zip(placed, nears, strict=True):
-        axes.plot(near, row.rate or 0.0, "o", color=_colour(row.timing.threads))
-        labels.setdefault((near, round(_LABELS_A_DECADE * log10(row.rate or 1.0))), []).append(row.step.number)
-    for (near, height), numbers in labels.items():
-        text = ", ".join(map(str, numbers))
-        axes.annotate(text, (near, 10 ** (height / _LABELS_A_DECADE)), (7, -4), textcoords="offset points")
+    below: dict[float, tuple[float, str]] = {}  # the point below on the same line, and the side of its label
+    for row in sorted(placed, key=lambda row: row.rate or 0.0):
+        near, rate = (row.place.near if row.place else None) or 0.0, row.rate or 0.0
+        last, side = below.get(near, (0.0, "left"))
+        side = "right" if side == "left" or rate > _APART * last else "left"
+        below[near] = rate, side
+        axes.plot(near, rate, "o", color=_colour(row.timing.threads))
+        offset = (7, -4) if side == "right" else (-7, -4)
+        align = "left" if side == "right" else "right"
+        axes.annotate(str(row.step.number), (near, rate), offset, textcoords="offset points", ha=align)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("operations for each byte between L1 and registers")

@@ -142,8 +142,8 @@ class Run:
 
 
 def _time(seconds: float) -> str:
-    value, unit = (seconds, "s") if seconds >= 1 else (seconds * 1e3, "ms")
-    return f"{value:.3g} {unit}"
+    scale, unit = (1, "s") if seconds >= 1 else (1e3, "ms") if seconds >= 1e-3 else (1e6, "us")
+    return f"{seconds * scale:.3g} {unit}"
 
 
 def _three_digits(value: float) -> str:
