@@ -80,12 +80,17 @@ def test_any_problem(step: Step, data: st.DataObject) -> None:
     def number(least: int, most: int) -> int:
         return data.draw(st.integers(least, most))
 
-    r, s, p, q = number(1, 5), number(1, 5), number(0, 4), number(0, 4)
+    r, s, u, v = number(1, 5), number(1, 5), number(1, 3), number(1, 3)
+    if step.name == "conv_11_winograd":
+        r = s = data.draw(st.sampled_from((3, 5)))
+        u = v = 1
+    pool = step.name.startswith("pool")
+    p, q = number(0, r - 1 if pool else 4), number(0, s - 1 if pool else 4)
     d = Problem(
         "any", n=number(0, 2), c=number(1, 5), h=number(max(1, r - 2 * p), 12), w=number(max(1, s - 2 * q), 19),
-        k=number(1, 17), r=r, s=s, u=number(1, 3), v=number(1, 3), p=p, q=q,
+        k=number(1, 17), r=r, s=s, u=u, v=v, p=p, q=q,
     )  # fmt: skip
-    assume(serves(step, d) and d.flops < 200_000)
+    assume(d.flops < 200_000)
     assert_right(step, d)
 
 
