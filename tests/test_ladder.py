@@ -140,6 +140,11 @@ def test_every_source_is_a_step_or_known() -> None:
     assert {path.name for path in SOURCES.iterdir() if path.is_file()} == shared | compiled
 
 
+def test_the_text_has_every_step() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "ladder.md").read_text(encoding="utf-8")
+    assert [step.source for step in STEPS if f"`{step.source}`" not in text] == []
+
+
 def test_dilation_and_groups_are_refused() -> None:
     for line in ("c4 h9 k4 r3 dh2", "c4 h9 k4 r3 g2"):
         d = parse_line(f"no: {line}")

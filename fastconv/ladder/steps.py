@@ -198,7 +198,7 @@ _POOL = (
         "pool_02_product.py",
         "product",
         "registers, shuffles, threads",
-        "memory: each pixel once",
+        "instructions: partial vectors",
         "tap",
         parallel=True,
     ),
