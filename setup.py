@@ -18,6 +18,8 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, LinkError
 
 SRC = Path("src")
+LADDER = SRC / "ladder"
+LADDER_BY_ISA = ["conv_07_vectors.c", "conv_08_tile.c", "width.c"]
 HEADERS = sorted(str(path) for path in SRC.rglob("*.h"))
 FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wextra"]
 # -O1 keeps the stack traces readable, and halves the time of the build.
@@ -80,14 +82,25 @@ class BuildCore(build_ext):
         isas = {name: isa for name, isa in ISAS.items() if self.builds("int main(void) { return 0; }\n", isa[0])}
         macros = [(macro, "1") for _, macro in isas.values()]
 
-        jobs = [(path, common + openmp) for path in sorted(SRC.glob("*.c"))]
-        jobs += [(SRC / "kernels" / f"isa_{name}.c", common + flags) for name, (flags, _) in isas.items()]
-        jobs.sort(key=lambda job: "avx512" not in job[0].name)
+        if ext.name == "fastconv._ladder":
+            jobs = [(path, "", common) for path in sorted(LADDER.glob("*.c")) if path.name not in LADDER_BY_ISA]
+            jobs += [
+                (LADDER / path, name, [*common, *flags, f"-DLADDER_ISA={name}"])
+                for path in LADDER_BY_ISA
+                for name, (flags, _) in isas.items()
+            ]
+        else:
+            jobs = [(SRC / "kernels" / f"isa_{name}.c", "", common + isas[name][0]) for name in reversed(isas)]
+            jobs += [(path, "", common + openmp) for path in sorted(SRC.glob("*.c"))]
 
-        def compile_one(job: tuple[Path, list[str]]) -> list[str]:
-            path, flags = job
+        def compile_one(job: tuple[Path, str, list[str]]) -> list[str]:
+            path, folder, flags = job  # an object lies where its source says: one folder for each instruction set
             return self.compiler.compile(
-                [str(path)], output_dir=self.build_temp, macros=macros, include_dirs=[str(SRC)], extra_postargs=flags
+                [str(path)],
+                output_dir=str(Path(self.build_temp, folder)),
+                macros=macros,
+                include_dirs=[str(SRC)],
+                extra_postargs=flags,
             )
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -96,12 +109,16 @@ class BuildCore(build_ext):
         super().build_extension(ext)
 
 
-core = Extension(
-    "fastconv._core",
-    [str(SRC / "core.pyx")],
-    include_dirs=[str(SRC), numpy.get_include()],
-    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_1_23_API_VERSION")],
-    depends=[*HEADERS, *sorted(str(path) for path in SRC.rglob("*.c") if path.name != "core.c")],
-)
+NUMPY_API = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_1_23_API_VERSION")]
+EXTENSIONS = [
+    Extension(
+        "fastconv._core",
+        [str(SRC / "core.pyx")],
+        include_dirs=[str(SRC), numpy.get_include()],
+        define_macros=NUMPY_API,
+        depends=[*HEADERS, *sorted(str(path) for path in SRC.rglob("*.c") if path.name != "core.c")],
+    ),
+    Extension("fastconv._ladder", [str(LADDER / "ladder.pyx")], include_dirs=[str(LADDER)]),
+]
 
-setup(ext_modules=cythonize([core], build_dir="build"), cmdclass={"build_ext": BuildCore})
+setup(ext_modules=cythonize(EXTENSIONS, build_dir="build"), cmdclass={"build_ext": BuildCore})

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from fastconv.cli import bench, info, net
+from fastconv.cli import bench, info, ladder, net
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     info.add_command(commands)
     bench.add_command(commands)
     net.add_command(commands)
+    ladder.add_command(commands)
     parser.set_defaults(run=info.run)
     arguments = parser.parse_args(argv)
     status: int = arguments.run(arguments)

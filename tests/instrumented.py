@@ -47,7 +47,7 @@ KINDS = {
             "UBSAN_OPTIONS": "print_stacktrace=1",
             "OMP_NUM_THREADS": "4",
         },
-        ["test_properties.py", "test_fuzz.py", "test_plan.py", "test_lrn.py"],
+        ["test_properties.py", "test_fuzz.py", "test_plan.py", "test_lrn.py", "test_ladder.py"],
     ),
     "thread": Kind(
         "thread",

@@ -1,4 +1,4 @@
-"""The built extension by objdump: wide registers only in functions that carry the name of their instruction set."""
+"""The built extensions by objdump: wide registers only in functions that carry the name of their instruction set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections import defaultdict
 
 import pytest
 
-from fastconv import _core
+from fastconv import _core, _ladder
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("objdump") is None, reason="no objdump"),
@@ -25,11 +25,14 @@ AVX = re.compile(r"%ymm|^v\w+\s.*%xmm")
 OF_ISA = re.compile(r"__(?P<isa>baseline|avx2|avx512)(\.\w+)*$")
 
 
-@pytest.fixture(scope="module")
-def needs():
+MODULES = [_core, _ladder]
+
+
+@pytest.fixture(scope="module", params=MODULES, ids=lambda module: module.__name__)
+def needs(request):
     """For each function, the instruction sets that it needs: a set of "avx" and "avx512"."""
     listing = subprocess.run(
-        ["objdump", "-d", "--no-show-raw-insn", _core.__file__], check=True, capture_output=True, text=True
+        ["objdump", "-d", "--no-show-raw-insn", request.param.__file__], check=True, capture_output=True, text=True
     ).stdout
     found = defaultdict(set)
     name = None
@@ -59,13 +62,14 @@ def test_wide_registers_keep_to_their_instruction_set(needs):
 @pytest.mark.parametrize("isa", [isa for isa in _core.isas_built() if isa != "baseline"])
 def test_the_kernels_do_use_them(needs, isa):
     used = [name for name, what in needs.items() if isa_of(name) == isa and {"avx2": "avx"}.get(isa, isa) in what]
-    assert any("gemm_tile_f32" in name for name in used)
-    assert any("gemm_tile_f64" in name for name in used)
+    kernels = ["conv_07_vectors", "conv_08_tile"] if "ladder_find" in needs else ["gemm_tile_f32", "gemm_tile_f64"]
+    assert all(any(kernel in name for name in used) for kernel in kernels)
 
 
-def test_kernels_are_not_exported():
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_kernels_are_not_exported(module):
     """The linker of another library could pick them, or we its."""
-    symbols = subprocess.run(["objdump", "-T", _core.__file__], check=True, capture_output=True, text=True).stdout
+    symbols = subprocess.run(["objdump", "-T", module.__file__], check=True, capture_output=True, text=True).stdout
     defined = [line.split()[-1] for line in symbols.splitlines() if " g " in line and "*UND*" not in line]
-    assert "PyInit__core" in defined
-    assert [name for name in defined if name.startswith("fc_")] == []
+    assert f"PyInit_{module.__name__.rpartition('.')[2]}" in defined
+    assert [name for name in defined if name.startswith(("fc_", "ladder_"))] == []

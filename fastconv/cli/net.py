@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from fastconv import zoo
 from fastconv.cli.arguments import positive_float, positive_int, writable
 from fastconv.cli.machine import describe, limited_threads
 from fastconv.cli.net_times import candidate, layer_times, peers
-from fastconv.cli.timing import best_times
+from fastconv.cli.timing import best_times, turn
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,7 +111,8 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
         layers = layer_times(model, step, **budget)
         progress.update(task, advance=1, description="end to end", refresh=True)
         others = peers(model, batch, threads) if arguments.peer else {}
-        end_to_end = best_times([{"fastconv": step}, *({name: call} for name, call in others.items())], **budget)
+        sides = {"fastconv": step, **others}
+        end_to_end = best_times([{name: partial(turn, call)} for name, call in sides.items()], **budget)
         progress.update(task, advance=1, refresh=True)
         machine = describe("float32", threads, blas)
     what = "a training step" if train else "a forward pass"
