@@ -81,7 +81,7 @@ def set_num_threads(n: int) -> None:
 def threads(n: int) -> AbstractContextManager[None]:
     """Set the number of threads inside a ``with`` block.
 
-    The setting belongs to the current context (`contextvars`): other threads and asyncio tasks keep theirs.
+    The setting belongs to the current context (``contextvars``): other threads and asyncio tasks keep theirs.
 
     Parameters
     ----------
