@@ -10,7 +10,6 @@ _DOCS = Path(__file__).parent
 shutil.copy(_DOCS.parent / "examples" / "tour.ipynb", _DOCS)
 
 project = "fastconv"
-author = "the fastconv developers"
 version = release = fastconv.__version__
 
 extensions = [
@@ -26,6 +25,7 @@ templates_path = ["_templates"]
 
 html_theme = "furo"
 html_title = f"fastconv {release}"
+html_show_copyright = False
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3

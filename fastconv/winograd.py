@@ -41,8 +41,13 @@ class allow_winograd:
 
     Examples
     --------
-    >>> with allow_winograd(False):
-    ...     pass
+    >>> import fastconv
+    >>> shapes = (1, 256, 56, 56), (256, 256, 3, 3)
+    >>> fastconv.algorithms(*shapes)[0].name
+    'winograd'
+    >>> with fastconv.allow_winograd(False):
+    ...     fastconv.algorithms(*shapes)[0].name == "winograd"
+    False
     """
 
     def __init__(self, level: bool | str) -> None:
