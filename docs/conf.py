@@ -36,6 +36,7 @@ nb_execution_timeout = 300
 # Single backticks in docstrings are links; one that leads nowhere is a warning, and CI makes that an error.
 default_role = "any"
 autodoc_typehints = "none"
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 autodoc_mock_imports = ["autograd", "dezero", "mygrad", "onnx"]
 napoleon_google_docstring = False

@@ -27,7 +27,7 @@ class Algorithm:
     name : str
         What ``algo`` takes.
     variant : str
-        How the algorithm goes about it; tells Winograd's F(2x2,3x3), F(4x4,3x3) and F(2x2,5x5) apart.
+        How the algorithm goes about it; tells Winograd's F(2x2,3x3), F(4x4,3x3) and so on apart.
     workspace : int
         Scratch memory in bytes.
     multiply_adds : int

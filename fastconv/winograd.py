@@ -26,8 +26,8 @@ class allow_winograd:
     ----------
     level : {True, False, "fast"}
         True allows the variants within the documented error bound (RMS 1.5e-6 of the output's RMS), "fast" all of
-        them, to ``algo="winograd"`` too (F(6x6,3x3) and F(4x4,5x5), RMS 5.7e-6), False none. The default is True, or
-        what the environment variable ``FASTCONV_ALLOW_WINOGRAD`` says (``0``, ``1``, ``fast``).
+        them, to ``algo="winograd"`` too (F(6x6,3x3) and F(4x4,5x5), RMS up to 5.7e-6), False none. The default is True,
+        or what the environment variable ``FASTCONV_ALLOW_WINOGRAD`` says (``0``, ``1``, ``fast``).
 
     Raises
     ------
