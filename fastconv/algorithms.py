@@ -27,7 +27,7 @@ class Algorithm:
     name : str
         What ``algo`` takes.
     variant : str
-        How the algorithm goes about it; tells Winograd's F(2x2,3x3), F(4x4,3x3) and F(2x2,5x5) apart.
+        How the algorithm goes about it; tells Winograd's F(2x2,3x3), F(4x4,3x3) and so on apart.
     workspace : int
         Scratch memory in bytes.
     multiply_adds : int
@@ -85,6 +85,17 @@ def algorithms(
     ------
     ValueError, TypeError
         As in `conv2d`, or if ``operation`` is another one.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> found = fastconv.algorithms((1, 64, 56, 56), (64, 64, 7, 7), padding=3)
+    >>> sorted(record.name for record in found)
+    ['direct', 'im2col']
+    >>> found[0].multiply_adds == 64 * 64 * 7 * 7 * 56 * 56
+    True
+    >>> [record.name for record in fastconv.algorithms((0, 64, 56, 56), (64, 64, 7, 7))]
+    []
     """
     if operation not in _OPERATIONS:
         raise ValueError(f"operation must be one of {', '.join(_OPERATIONS)}, not {operation!r}")

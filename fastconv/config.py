@@ -44,6 +44,12 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     ------
     ValueError
         If ``mode`` is another one.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> sorted(fastconv.show_config(mode="dicts"))
+    ['compiler', 'fastconv', 'isa', 'isas built', 'isas supported', 'numpy', 'openmp', 'threads']
     """
     if mode not in ("stdout", "dicts"):
         raise ValueError(f'mode must be "stdout" or "dicts", not {mode!r}')

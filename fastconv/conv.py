@@ -53,10 +53,10 @@ def conv2d(
         Applied as the output is stored. A ReLU hands NaN on.
     algo : {"auto", "direct", "im2col", "winograd"}
         How to compute it; `algorithms` lists what can serve a problem. "direct" and "im2col" sum the products as they
-        are. "winograd" takes 3x3 and 5x5 filters with stride and dilation 1, and has no weight gradient; it is
-        F(2x2,5x5) or the faster by estimate of F(2x2,3x3) and F(4x4,3x3). F(2x2,3x3) rounds about as plain sums do, the
-        others more. "auto" takes the one of least estimated time; of Winograd only in float32 (float16 included), and
-        not where `allow_winograd` is False.
+        are. "winograd" takes 3x3 and 5x5 filters with stride and dilation 1; it is F(2x2,5x5) or the faster by
+        estimate of F(2x2,3x3) and F(4x4,3x3). F(2x2,3x3) rounds about as plain sums do, the others more. "auto" takes
+        the one of least estimated time; of Winograd only in float32 (float16 included), and not where
+        `allow_winograd` is False.
     strict : bool
         Refuse filters that do not tile the padded image exactly. Otherwise the output size is floored.
     out : ndarray, optional
@@ -72,22 +72,36 @@ def conv2d(
     ------
     ValueError
         If shapes do not agree, an argument is out of range, the kernel exceeds the padded image, ``algo`` cannot
-        serve the problem, or ``strict`` is not met.
+        serve the problem, ``strict`` is not met, or ``out`` cannot take the result.
     TypeError
-        If an array is not of float16, float32 or float64, or an integer argument is not an integer.
+        If an array is not of float16, float32 or float64, an integer argument is not an integer, or ``out`` is not
+        an array.
+    MemoryError
+        If the result, or the scratch that the algorithm needs, cannot be allocated.
 
     Notes
     -----
-    The layout of filters and the output size follow Stanford's CS231n notes, "Convolutional Neural Networks".
+    The layout of filters and the output size follow Stanford's CS231n notes, "Convolutional Neural Networks";
+    "winograd" is Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv:1509.09308).
+
     Results are the same bit for bit for any number of threads. NaN and infinity reach exactly the outputs that see
     them, whatever the algorithm.
 
     Examples
     --------
+    >>> import fastconv
     >>> import numpy as np
-    >>> conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2)))
-    array([[[[4., 4.],
-             [4., 4.]]]])
+    >>> x, w = np.arange(9.0).reshape(1, 1, 3, 3), np.ones((1, 1, 2, 2))
+    >>> fastconv.conv2d(x, w)
+    array([[[[ 8., 12.],
+             [20., 24.]]]])
+    >>> fastconv.conv2d(x, w, [-10.0], stride=2, padding="same", activation="relu")
+    array([[[[0., 0.],
+             [3., 0.]]]])
+    >>> fastconv.conv2d(x, w, stride=2, strict=True)
+    Traceback (most recent call last):
+        ...
+    ValueError: a filter of 2 does not tile the height with stride 2: (3 - 2) / 2 + 1 = 1.50
     """
     convolution = Convolution.of(2, stride, padding, dilation, groups, layout)
     return conv_layer.forward(convolution, x, w, b, activation, algo, strict, out)
@@ -115,7 +129,7 @@ def conv2d_backward(
     x, w : array_like
         The input and the weights of `conv2d`.
     stride, padding, dilation, groups, layout, algo
-        As in `conv2d`; "winograd" serves only without "w" in ``needs``.
+        As in `conv2d`; each gradient that is needed is computed by ``algo``.
     needs : iterable of {"x", "w", "b"}
         The gradients to compute.
 
@@ -131,6 +145,25 @@ def conv2d_backward(
         As in `conv2d`; if ``dy`` has not the shape of the output, or ``needs`` holds another letter.
     TypeError
         As in `conv2d`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> import numpy as np
+    >>> x, w = np.arange(9.0).reshape(1, 1, 3, 3), np.ones((1, 1, 2, 2))
+    >>> dy = np.ones_like(fastconv.conv2d(x, w))  # the loss is the sum of the outputs
+    >>> dx, dw, db = fastconv.conv2d_backward(dy, x, w)
+    >>> dx  # how many windows see each pixel
+    array([[[[1., 2., 1.],
+             [2., 4., 2.],
+             [1., 2., 1.]]]])
+    >>> dw
+    array([[[[ 8., 12.],
+             [20., 24.]]]])
+    >>> db
+    array([4.])
+    >>> fastconv.conv2d_backward(dy, x, w, needs=["b"])
+    (None, None, array([4.]))
     """
     convolution = Convolution.of(2, stride, padding, dilation, groups, layout)
     return conv_layer.backward(convolution, dy, x, w, algo, needs)
@@ -172,6 +205,18 @@ def conv2d_backward_input(
         As in `conv2d`, or if ``dy`` has not the shape of the output.
     TypeError
         As in `conv2d`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> import numpy as np
+    >>> dy, w = np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2))
+    >>> fastconv.conv2d_backward_input(dy, w, (1, 1, 5, 5), stride=2)  # no window reaches the last row and column
+    array([[[[1., 1., 1., 1., 0.],
+             [1., 1., 1., 1., 0.],
+             [1., 1., 1., 1., 0.],
+             [1., 1., 1., 1., 0.],
+             [0., 0., 0., 0., 0.]]]])
     """
     convolution = Convolution.of(2, stride, padding, dilation, groups, layout)
     return conv_layer.backward_input(convolution, dy, w, input_shape, algo)
@@ -213,6 +258,15 @@ def conv2d_backward_weight(
         As in `conv2d`, or if ``dy`` has not the shape of the output.
     TypeError
         As in `conv2d`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> import numpy as np
+    >>> x, dy = np.arange(9.0).reshape(1, 1, 3, 3), np.ones((1, 1, 2, 2))
+    >>> fastconv.conv2d_backward_weight(dy, x, (1, 1, 2, 2))  # what each tap saw
+    array([[[[ 8., 12.],
+             [20., 24.]]]])
     """
     convolution = Convolution.of(2, stride, padding, dilation, groups, layout)
     return conv_layer.backward_weight(convolution, dy, x, weight_shape, algo)
@@ -267,6 +321,15 @@ def conv_transpose2d(
     Notes
     -----
     Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (arXiv:1603.07285), chapter 4.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> import numpy as np
+    >>> x, w = np.array([[[[1.0, 2.0]]]]), np.ones((1, 1, 2, 2))
+    >>> fastconv.conv_transpose2d(x, w, stride=2)
+    array([[[[1., 1., 2., 2.],
+             [1., 1., 2., 2.]]]])
     """
     convolution = Convolution.of(2, stride, padding, dilation, groups, layout)
     return conv_layer.transpose(convolution, x, w, b, output_padding, algo)

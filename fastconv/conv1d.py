@@ -61,6 +61,14 @@ def conv1d(
     ------
     ValueError, TypeError
         As in `conv2d`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.conv1d([[[1.0, 4.0, 9.0, 16.0]]], [[[-1.0, 1.0]]])  # differences
+    array([[[3., 5., 7.]]])
+    >>> fastconv.conv1d([[[1.0, 4.0, 9.0, 16.0]]], [[[-1.0, 1.0]]], padding=((1, 0),))
+    array([[[1., 3., 5., 7.]]])
     """
     convolution = Convolution.of(1, stride, padding, dilation, groups, layout)
     return conv_layer.forward(convolution, x, w, b, activation, algo, strict, out)
@@ -101,6 +109,12 @@ def conv1d_backward(
     ------
     ValueError, TypeError
         As in `conv2d_backward`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.conv1d_backward([[[1.0, 1.0, 1.0]]], [[[1.0, 4.0, 9.0, 16.0]]], [[[-1.0, 1.0]]])
+    (array([[[-1.,  0.,  0.,  1.]]]), array([[[14., 29.]]]), array([3.]))
     """
     convolution = Convolution.of(1, stride, padding, dilation, groups, layout)
     return conv_layer.backward(convolution, dy, x, w, algo, needs)
@@ -223,6 +237,12 @@ def conv_transpose1d(
     ------
     ValueError, TypeError
         As in `conv_transpose2d`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.conv_transpose1d([[[1.0, 2.0]]], [[[1.0, 10.0, 100.0]]], stride=2)
+    array([[[  1.,  10., 102.,  20., 200.]]])
     """
     convolution = Convolution.of(1, stride, padding, dilation, groups, layout)
     return conv_layer.transpose(convolution, x, w, b, output_padding, algo)

@@ -243,9 +243,10 @@ def conv_output_size(
 
     Examples
     --------
-    >>> conv_output_size(227, 11, stride=4)
+    >>> import fastconv
+    >>> fastconv.conv_output_size(227, 11, stride=4)
     55
-    >>> conv_output_size(7, 3, stride=3, strict=True)
+    >>> fastconv.conv_output_size(7, 3, stride=3, strict=True)
     Traceback (most recent call last):
         ...
     ValueError: a filter of 3 does not tile the length with stride 3: (7 - 3) / 3 + 1 = 2.33

@@ -88,6 +88,14 @@ def local_response_norm(
     -----
     Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks" (2012),
     section 3.3, with ``alpha`` divided by ``size`` and the window of an even size as PyTorch has them.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> import numpy as np
+    >>> x = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1, 1)
+    >>> fastconv.local_response_norm(x, 3, alpha=3.0, beta=1.0).ravel()  # 1 / (1 + 1 + 4), 2 / (1 + 1 + 4 + 9), ...
+    array([0.16666667, 0.13333333, 0.21428571])
     """
     response = _Response.of(size, alpha, beta, k, layout)
     x = as_array(x, "x")
@@ -130,6 +138,18 @@ def local_response_norm_backward(
         As in `local_response_norm`, or if ``dy`` has not the shape of ``x``.
     TypeError
         As in `local_response_norm`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> import numpy as np
+    >>> x = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1, 1)
+    >>> options = {"alpha": 3.0, "beta": 1.0}
+    >>> dx = fastconv.local_response_norm_backward(np.ones_like(x), x, 3, **options)
+    >>> step = np.array([1e-6, 0.0, 0.0]).reshape(x.shape)
+    >>> above, below = (fastconv.local_response_norm(x + h, 3, **options).sum() for h in (step, -step))
+    >>> bool(np.isclose(dx[0, 0, 0, 0], (above - below) / 2e-6))
+    True
     """
     response = _Response.of(size, alpha, beta, k, layout)
     dy, x = as_array(dy, "dy"), as_array(x, "x")

@@ -45,15 +45,16 @@ class Conv2d:
 
     Notes
     -----
-    Weights are packed by the first call that takes an algorithm and held for those that follow; Winograd's transformed
-    filters take 4 times the memory of 3x3 filters. Several threads may call one instance at once. Instances pickle and
-    copy; the copy packs again, for the processor it is on. Where an input promotes the weights to another dtype, they
-    are converted in that call.
+    Weights are packed by the first call that takes an algorithm and held for those that follow; Winograd's
+    transformed filters take more memory, 4 times as much with F(4x4,3x3). Several threads may call one instance at
+    once. Instances pickle and copy; the copy packs again, for the processor it is on. Where an input promotes the
+    weights to another dtype, they are converted in that call.
 
     Examples
     --------
+    >>> import fastconv
     >>> import numpy as np
-    >>> blur = Conv2d(np.full((1, 1, 3, 3), 1 / 9), padding="same")
+    >>> blur = fastconv.Conv2d(np.full((1, 1, 3, 3), 1 / 9), padding="same")
     >>> blur(np.ones((1, 1, 4, 4)))[0, 0, 1]
     array([0.66666667, 1.        , 1.        , 0.66666667])
     """

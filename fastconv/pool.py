@@ -91,16 +91,23 @@ def max_pool2d(
     Raises
     ------
     ValueError
-        If an argument is out of range, the kernel exceeds the padded image, or a window would hold no pixel.
+        If an argument is out of range, the kernel exceeds the padded image, a window would hold no pixel, ``strict``
+        is not met, or ``out`` cannot take the result.
     TypeError
         If ``x`` is not of float16, float32 or float64, or an integer argument is not an integer.
 
     Examples
     --------
+    >>> import fastconv
     >>> import numpy as np
-    >>> max_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)
+    >>> x = np.arange(16.0).reshape(1, 1, 4, 4)
+    >>> y, indices = fastconv.max_pool2d(x, 2, return_indices=True)
+    >>> y
     array([[[[ 5.,  7.],
              [13., 15.]]]])
+    >>> indices
+    array([[[[ 5,  7],
+             [13, 15]]]])
     """
     pool = Pool.of(2, kernel_size, stride, padding, dilation, ceil_mode, layout, strict)
     return pool_layer.max_pool(pool, x, return_indices, out)
@@ -144,6 +151,15 @@ def max_pool2d_backward(
         plane.
     TypeError
         As in `max_pool2d`, or if ``indices`` are not integers.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> import numpy as np
+    >>> x = np.array([[[[1.0, 4.0, 2.0], [3.0, 0.0, 2.0]]]])
+    >>> fastconv.max_pool2d_backward(np.array([[[[10.0, 20.0]]]]), x, 2, stride=1)  # 4 wins both windows
+    array([[[[ 0., 30.,  0.],
+             [ 0.,  0.,  0.]]]])
     """
     pool = Pool.of(2, kernel_size, stride, padding, dilation, ceil_mode, layout)
     return pool_layer.max_pool_backward(pool, dy, x, indices)
@@ -182,6 +198,22 @@ def avg_pool2d(
     ------
     ValueError, TypeError
         As in `max_pool2d`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> import numpy as np
+    >>> x = np.arange(16.0).reshape(1, 1, 4, 4)
+    >>> fastconv.avg_pool2d(x, 2)
+    array([[[[ 2.5,  4.5],
+             [10.5, 12.5]]]])
+    >>> ones = np.ones((1, 1, 2, 2))
+    >>> fastconv.avg_pool2d(ones, 2, padding=1)
+    array([[[[0.25, 0.25],
+             [0.25, 0.25]]]])
+    >>> fastconv.avg_pool2d(ones, 2, padding=1, count_include_pad=False)
+    array([[[[1., 1.],
+             [1., 1.]]]])
     """
     pool = Pool.of(2, kernel_size, stride, padding, dilation, ceil_mode, layout)
     return pool_layer.avg_pool(pool, x, count_include_pad)
@@ -219,6 +251,14 @@ def avg_pool2d_backward(
     ------
     ValueError, TypeError
         As in `max_pool2d_backward`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> import numpy as np
+    >>> fastconv.avg_pool2d_backward(np.array([[[[4.0, 8.0]]]]), (1, 1, 2, 4), 2)
+    array([[[[1., 1., 2., 2.],
+             [1., 1., 2., 2.]]]])
     """
     pool = Pool.of(2, kernel_size, stride, padding, dilation, ceil_mode, layout)
     return pool_layer.avg_pool_backward(pool, dy, input_shape, count_include_pad)

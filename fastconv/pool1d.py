@@ -88,6 +88,12 @@ def max_pool1d(
     ------
     ValueError, TypeError
         As in `max_pool2d`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.max_pool1d([[[3.0, 1.0, 4.0, 1.0, 5.0, 9.0]]], 3)
+    array([[[4., 9.]]])
     """
     pool = Pool.of(1, kernel_size, stride, padding, dilation, ceil_mode, layout, strict)
     return pool_layer.max_pool(pool, x, return_indices, out)
@@ -165,6 +171,12 @@ def avg_pool1d(
     ------
     ValueError, TypeError
         As in `max_pool2d`.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.avg_pool1d([[[3.0, 1.0, 4.0, 2.0, 5.0, 9.0]]], 2)
+    array([[[2., 3., 7.]]])
     """
     pool = Pool.of(1, kernel_size, stride, padding, dilation, ceil_mode, layout)
     return pool_layer.avg_pool(pool, x, count_include_pad)

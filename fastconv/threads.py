@@ -73,6 +73,15 @@ def set_num_threads(n: int) -> None:
         If ``n`` is out of range.
     TypeError
         If ``n`` is not an integer.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> before = fastconv.get_num_threads()
+    >>> fastconv.set_num_threads(2)
+    >>> fastconv.get_num_threads()
+    2
+    >>> fastconv.set_num_threads(before)
     """
     global _chosen
     _chosen = integer(n, "n", 1, _MOST)
@@ -81,7 +90,7 @@ def set_num_threads(n: int) -> None:
 def threads(n: int) -> AbstractContextManager[None]:
     """Set the number of threads inside a ``with`` block.
 
-    The setting belongs to the current context (`contextvars`): other threads and asyncio tasks keep theirs.
+    The setting belongs to the current context (``contextvars``): other threads and asyncio tasks keep theirs.
 
     Parameters
     ----------
@@ -102,8 +111,9 @@ def threads(n: int) -> AbstractContextManager[None]:
 
     Examples
     --------
-    >>> with threads(1):
-    ...     get_num_threads()
+    >>> import fastconv
+    >>> with fastconv.threads(1):
+    ...     fastconv.get_num_threads()
     1
     """
     return _block(integer(n, "n", 1, _MOST))

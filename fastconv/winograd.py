@@ -26,8 +26,8 @@ class allow_winograd:
     ----------
     level : {True, False, "fast"}
         True allows the variants within the documented error bound (RMS 1.5e-6 of the output's RMS), "fast" all of
-        them, to ``algo="winograd"`` too (F(6x6,3x3) and F(4x4,5x5), RMS 5.7e-6), False none. The default is True, or
-        what the environment variable ``FASTCONV_ALLOW_WINOGRAD`` says (``0``, ``1``, ``fast``).
+        them, to ``algo="winograd"`` too (F(6x6,3x3) and F(4x4,5x5), RMS up to 5.7e-6), False none. The default is True,
+        or what the environment variable ``FASTCONV_ALLOW_WINOGRAD`` says (``0``, ``1``, ``fast``).
 
     Raises
     ------
@@ -41,8 +41,13 @@ class allow_winograd:
 
     Examples
     --------
-    >>> with allow_winograd(False):
-    ...     pass
+    >>> import fastconv
+    >>> shapes = (1, 256, 56, 56), (256, 256, 3, 3)
+    >>> fastconv.algorithms(*shapes)[0].name
+    'winograd'
+    >>> with fastconv.allow_winograd(False):
+    ...     fastconv.algorithms(*shapes)[0].name == "winograd"
+    False
     """
 
     def __init__(self, level: bool | str) -> None:

@@ -1,6 +1,6 @@
 """The operators in plain NumPy: what each computes, written to be read, and the oracle of the tests.
 
-Signatures are those of the operators in `fastconv`, without `algo`, `strict` and `out`. Arguments are trusted
+Signatures are those of the operators in ``fastconv``, without ``algo``, ``strict`` and ``out``. Arguments are trusted
 beyond what the output sizes need; everything is computed in the dtype of the arrays given, so float64 arrays
 make an oracle for float32 kernels.
 """

@@ -40,7 +40,7 @@ def local_response_norm_backward(
     k: float = 1.0,
     layout: str = "NCHW",
 ) -> Array:
-    """Gradient by `x`: each channel's own scale, and its share in the scale of every channel that sees it.
+    """Gradient by ``x``: each channel's own scale, and its share in the scale of every channel that sees it.
 
     Channel c is seen by c - (size-1)//2 .. c + size//2: the window of the forward pass, mirrored.
     """
