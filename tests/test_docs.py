@@ -25,7 +25,7 @@ MODULES = [
     ),
 ]
 CLIENTS = ("autograd", "onnx")  # what a module of fastconv.integrations of the same name needs
-PEERS = {"fastconv.cli.torch_net": "torch", "fastconv.cli.net_report": "rich"}
+NEEDS = {"fastconv.cli.torch_net": "torch", "fastconv.cli.net_report": "rich"}
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Each is what its sibling shows, in one dimension or for one argument.
@@ -40,8 +40,8 @@ def test_docstrings(name):
     client = name.rpartition(".")[2]
     if name.startswith("fastconv.integrations") and client in CLIENTS:
         pytest.importorskip(client)
-    if name in PEERS:
-        pytest.importorskip(PEERS[name])
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
