@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv._core import PackedWeights
-from fastconv.arrays import Array, as_array, check_shape, promoted
+from fastconv._core import ConvProblem, PackedWeights
+from fastconv.arrays import Array, DType, Shape, as_array, check_shape, promoted
 from fastconv.conv_layer import Convolution, Weights, check_algo, forward, is_relu, ready
 from fastconv.geometry import Ints, Padding, Pair
+from fastconv.threads import get_num_threads
+from fastconv.winograd import core_algorithm
+
+
+class _Checked(NamedTuple):
+    """A shape of images that passed the checks. The last is kept: small images take less time than the checks."""
+
+    x_shape: Shape
+    y_shape: Shape
+    dtype: DType
+    core: ConvProblem
+
+    def fits(self, x: ArrayLike) -> TypeGuard[Array]:
+        """Whether the core can take these images as they are."""
+        if type(x) is not np.ndarray or x.shape != self.x_shape or x.dtype is not self.dtype:
+            return False
+        flags = x.flags
+        return flags.c_contiguous and flags.aligned
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -70,6 +88,7 @@ class Conv2d:
     algo: str
     _convolution: Convolution = field(init=False)
     _held: Weights = field(init=False)
+    _last: _Checked | None = field(init=False)
 
     def __init__(
         self,
@@ -111,6 +130,7 @@ class Conv2d:
             algo=algo,
             _convolution=convolution,
             _held=Weights(weights, bias, PackedWeights()),
+            _last=None,
         )
 
     def __call__(self, x: ArrayLike, out: Array | None = None) -> Array:
@@ -133,8 +153,22 @@ class Conv2d:
         ValueError, TypeError
             As in `conv2d`.
         """
-        held, convolution = self._held, self._convolution
-        return forward(convolution, x, self.w, self.b, self.activation, self.algo, out=out, held=held)
+        held, last = self._held, self._last
+        if last is None or out is not None or not last.fits(x):
+            return self._check_and_call(x, out)
+        y = np.empty(last.y_shape, last.dtype)
+        algo, threads = core_algorithm(self.algo), get_num_threads()
+        last.core.forward(x, held.w, held.b, y, self.activation is not None, algo, threads, held.packed)
+        return y
+
+    def _check_and_call(self, x: ArrayLike, out: Array | None) -> Array:
+        convolution, held = self._convolution, self._held
+        y = forward(convolution, x, self.w, self.b, self.activation, self.algo, out=out, held=held)
+        if type(x) is np.ndarray and x.dtype is y.dtype is held.w.dtype:
+            core, _, _ = convolution.problem(y.dtype, x.shape, self.w.shape)
+            if core is not None:
+                vars(self)["_last"] = _Checked(x.shape, y.shape, y.dtype, core)
+        return y
 
     def _arguments(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}

@@ -72,10 +72,10 @@ static void fill_offsets(const channels_job *job)
     const ptrdiff_t blocks = fc_depth_blocks(fc_depth(c));
     for (ptrdiff_t i = 0; i < blocks; i += job->chunk) {
         const depth_chunk chunk = chunk_at(job, i);
-        for (ptrdiff_t r = chunk.k; r < chunk.end; r++)
-            job->offset[r] = job->in_place ? (r - chunk.q) * c->x_c
-                                           : (r / c->taps - chunk.q) * job->block.plane +
-                                                 fc_tap_offset(&job->block, c, r % c->taps);
+        if (!job->in_place)
+            fc_step_offsets(&job->block, c, chunk.k, chunk.end - chunk.k, job->offset + chunk.k);
+        for (ptrdiff_t r = chunk.k; r < chunk.end && job->in_place; r++)
+            job->offset[r] = (r - chunk.q) * c->x_c;
     }
 }
 

@@ -77,10 +77,10 @@ static void fill_offsets(const direct_job *job)
     const ptrdiff_t depth = fc_depth(c), blocks = fc_depth_blocks(depth);
     for (ptrdiff_t i = 0; i < blocks; i++) {
         const ptrdiff_t k = fc_part(depth, blocks, i), end = fc_part(depth, blocks, i + 1), first = k / c->taps;
-        for (ptrdiff_t r = k; r < end; r++)
-            job->offset[r] = job->in_place ? (r - first) * c->x_c
-                                           : (r / c->taps - first) * job->block.plane +
-                                                 fc_tap_offset(&job->block, c, r % c->taps);
+        if (!job->in_place)
+            fc_step_offsets(&job->block, c, k, end - k, job->offset + k);
+        for (ptrdiff_t r = k; r < end && job->in_place; r++)
+            job->offset[r] = (r - first) * c->x_c;
     }
 }
 

@@ -62,10 +62,10 @@ static void fill_offsets(const gradient_task *task)
 {
     const gradient_job *job = task->job;
     const fc_correlation *c = job->c;
-    for (ptrdiff_t i = 0; i < task->pairs; i++)
-        task->row_offset[i] = job->in_place ? i * c->x_c
-                                            : i / c->taps * job->block.plane +
-                                                  fc_tap_offset(&job->block, c, i % c->taps);
+    if (!job->in_place)
+        fc_step_offsets(&job->block, c, 0, task->pairs, task->row_offset);
+    for (ptrdiff_t i = 0; i < task->pairs && job->in_place; i++)
+        task->row_offset[i] = i * c->x_c;
     const ptrdiff_t step = job->in_place ? c->x_h : fc_block_row_step(&job->block, c);
     for (ptrdiff_t j = 0; j < job->rows; j++)
         for (ptrdiff_t i = 0; i < c->ow; i++)

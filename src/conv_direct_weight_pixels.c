@@ -60,8 +60,8 @@ static void accumulate_unit(const direct_weight_job *job, const fc_weight_unit *
     for (ptrdiff_t q0 = 0; q0 < c->q; q0 += job->channels) {
         const ptrdiff_t channels = fc_min(job->channels, c->q - q0), steps = channels * c->taps;
         fc_fill_image_block(&job->block, c, fc_at(c, x, q0 * c->x_c), channels, unit->row, unit->rows, image);
+        fc_step_offsets(&job->block, c, 0, steps, offset);
         for (ptrdiff_t r = 0; r < steps; r++) {
-            offset[r] = r / c->taps * job->block.plane + fc_tap_offset(&job->block, c, r % c->taps);
             offset[steps + r] = weight_of_step(c, q0 + r / c->taps, r % c->taps);
         }
         for (ptrdiff_t i = 0; i < m1 - m0; i += kernels->dot_rows) {

@@ -40,6 +40,17 @@ ptrdiff_t fc_tap_offset(const fc_image_block *b, const fc_correlation *c, ptrdif
     return h * b->row_length + w % c->stride_w * b->phase_length + w / c->stride_w;
 }
 
+void fc_step_offsets(const fc_image_block *b, const fc_correlation *c, ptrdiff_t first, ptrdiff_t steps,
+                     ptrdiff_t *offset)
+{
+    /* Divisions for the first of each tap only: small problems take as long as their offsets. */
+    const ptrdiff_t origin = first % c->taps;
+    for (ptrdiff_t i = 0; i < fc_min(steps, c->taps); i++)
+        offset[i] = (origin + i) / c->taps * b->plane + fc_tap_offset(b, c, (origin + i) % c->taps);
+    for (ptrdiff_t i = c->taps; i < steps; i++)
+        offset[i] = offset[i - c->taps] + b->plane;
+}
+
 /* Channels that lie side by side are turned to planes, a vector of them at a time. */
 static void fill_from_channels(const fc_image_block *b, const fc_correlation *c, const char *x, ptrdiff_t channels,
                                ptrdiff_t first, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t block_rows, char *block)

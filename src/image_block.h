@@ -20,6 +20,9 @@ fc_image_block fc_image_block_for(const fc_correlation *c, ptrdiff_t rows);
 int fc_image_block_overflows(const fc_image_block *b, const fc_correlation *c);
 /* Where tap t begins, relative to the block's output row and column 0. */
 ptrdiff_t fc_tap_offset(const fc_image_block *b, const fc_correlation *c, ptrdiff_t t);
+/* The same of `steps` steps of a reduction channel by channel, from `first` on, relative to its channel. */
+void fc_step_offsets(const fc_image_block *b, const fc_correlation *c, ptrdiff_t first, ptrdiff_t steps,
+                     ptrdiff_t *offset);
 /* Between an output row and the next. */
 static inline ptrdiff_t fc_block_row_step(const fc_image_block *b, const fc_correlation *c)
 {
