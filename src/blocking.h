@@ -34,6 +34,10 @@ enum { FC_PACKING_PANELS = 32 };
  * is all that L2 holds, for a panel of weights stays in L1. */
 enum { FC_IMAGE_BLOCK_BYTES = 256 << 10, FC_DIRECT_IMAGE_BYTES = 512 << 10 };
 
+/* With lanes along channels: a block's outputs of one panel, in L2; pixels of a plane that a 1x1 kernel takes as one row, so
+ * that its tiles are full whatever the width. */
+enum { FC_DIRECT_C_BYTES = 256 << 10, FC_DIRECT_MERGED_PIXELS = 1024 };
+
 /* The direct weight gradient with lanes along filters: sums of one panel of filters in a part of L2; pixels of a unit, whose
  * panel of dy is read by all of them. */
 enum { FC_GRADIENT_SUM_BYTES = 256 << 10, FC_GRADIENT_PIXELS = 1024 };

@@ -17,9 +17,9 @@
 typedef struct {
     const fc_correlation *c;
     fc_gemm gemm;                /* panels of the weights; its rows are pixels */
-    int in_place;                /* 1x1: the image is read where it lies, as one row of pixels */
+    int in_place;                /* 1x1: the image is read where it lies, a small one as one row of pixels */
     int buffered;                /* y is turned: its channels do not lie side by side */
-    ptrdiff_t height, width;     /* rows of outputs and pixels of a row: of y, or with `in_place` all in one row */
+    ptrdiff_t height, width;     /* rows of outputs and pixels of a row: of y, or all in one row */
     ptrdiff_t rows;              /* in a block */
     ptrdiff_t row_blocks, filter_blocks;
     ptrdiff_t chunk;             /* depth blocks whose channels are copied at once */
@@ -37,8 +37,6 @@ typedef struct {
     ptrdiff_t n, group, row, rows, p0, p1;
     char *image, *c_block, *weights;
 } channels_task;
-
-static int sees_one_row(const fc_correlation *c) { return fc_sees_image_itself(c) && c->y_h == c->ow * c->y_w; }
 
 /* Depth blocks [i, i + chunk) of the reduction: steps [k, end), channels [q, q + channels). */
 typedef struct {
@@ -86,7 +84,7 @@ static void multiply_rows(const channels_task *task, fc_tile *tile, const char *
     const fc_correlation *c = job->c;
     const ptrdiff_t panels = fc_ceil_div(job->width, c->kernels->tile_rows);
     const fc_parts pixels = fc_equal_parts(job->width, panels);
-    const ptrdiff_t image_row = job->in_place ? 0 : fc_block_row_step(&job->block, c);
+    const ptrdiff_t image_row = job->in_place ? c->x_h : fc_block_row_step(&job->block, c);
     for (ptrdiff_t j = 0; j < task->rows; j++)
         for (ptrdiff_t i = 0; i < panels; i++) {
             const ptrdiff_t first = fc_part_begin(pixels, i);
@@ -159,19 +157,19 @@ static void run_task(void *context, ptrdiff_t index, int thread)
         .job = job,
         .n = product / c->groups,
         .group = product % c->groups,
-        .row = row_block * job->rows,
+        .row = fc_part(job->height, job->row_blocks, row_block),
         .p0 = fc_part(panels, job->filter_blocks, filters),
         .p1 = fc_part(panels, job->filter_blocks, filters + 1),
         .image = job->scratch + (size_t)thread * job->scratch_bytes,
     };
-    task.rows = fc_min(job->rows, job->height - task.row);
+    task.rows = fc_part(job->height, job->row_blocks, row_block + 1) - task.row;
     task.c_block = task.image + job->image_bytes;
     task.weights = task.c_block + job->c_bytes;
     const char *x = fc_at(c, c->x, task.n * c->x_n + task.group * c->q * c->x_c);
     const ptrdiff_t blocks = fc_depth_blocks(fc_depth(c));
     for (ptrdiff_t i = 0; i < blocks; i += job->chunk) {
         const depth_chunk chunk = chunk_at(job, i);
-        const char *image = fc_at(c, x, chunk.q * c->x_c);
+        const char *image = fc_at(c, x, chunk.q * c->x_c + (job->in_place ? task.row * c->x_h : 0));
         if (!job->in_place) {
             fc_fill_image_block(&job->block, c, image, chunk.channels, task.row, task.rows, task.image);
             image = task.image;
@@ -181,41 +179,54 @@ static void run_task(void *context, ptrdiff_t index, int thread)
     }
 }
 
-/* Rows of a block: few enough for all threads to have work and for its image to stay in L2, enough for a panel of
- * weights to be used some times. Depth blocks of a chunk: as many as stay in L2. */
+/* The image of a block with all channels. */
+static double image_bytes(const channels_job *job)
+{
+    const fc_correlation *c = job->c;
+    return (double)c->q * (double)fc_image_block_for(c, job->rows).plane * (double)c->element;
+}
+
+/* Rows of a block: few enough for all threads to have work and for its image and outputs to stay in L2, enough for a panel
+ * of weights to be used some times. Depth blocks of a chunk: as many as stay in L2. */
 static void plan_block(channels_job *job, int threads)
 {
     const fc_correlation *c = job->c;
     const ptrdiff_t blocks = fc_depth_blocks(fc_depth(c)), panels = fc_b_panels(&job->gemm);
     const ptrdiff_t products = c->n * c->groups, wanted = threads > 1 ? 4 * threads : 1;
     const ptrdiff_t fewest = fc_min(job->height, fc_ceil_div(4 * c->kernels->tile_rows, job->width));
+    const double row_bytes = (double)job->width * (double)(c->kernels->tile_columns * (ptrdiff_t)c->element);
+    const ptrdiff_t most = fc_max(fewest, (ptrdiff_t)(FC_DIRECT_C_BYTES / row_bytes));
     job->chunk = blocks;
-    job->rows = job->height;
+    job->rows = fc_min(job->height, most);
     if (!job->in_place) {
-        job->block = fc_image_block_for(c, job->height);
-        const int whole = (double)c->q * (double)job->block.plane * (double)c->element <= FC_DIRECT_IMAGE_BYTES;
-        if (!whole || products * panels < wanted)
-            job->rows = fc_max(fewest, fc_ceil_div(job->height, fc_ceil_div(wanted, products)));
+        if (job->rows < job->height || image_bytes(job) > FC_DIRECT_IMAGE_BYTES || products * panels < wanted)
+            job->rows = fc_min(most, fc_max(fewest, fc_ceil_div(job->height, fc_ceil_div(wanted, products))));
         for (;; job->rows = fc_max(fewest, fc_ceil_div(job->rows, 2))) {
-            job->block = fc_image_block_for(c, job->rows);
-            if (job->rows == fewest || (double)c->q * (double)job->block.plane * (double)c->element <= FC_DIRECT_IMAGE_BYTES)
+            if (job->rows == fewest || image_bytes(job) <= FC_DIRECT_IMAGE_BYTES)
                 break;
         }
-        const double block_bytes = (double)c->q / (double)blocks * (double)job->block.plane * (double)c->element;
-        if (block_bytes * (double)blocks > FC_DIRECT_IMAGE_BYTES)
-            job->chunk = fc_max(1, (ptrdiff_t)(FC_DIRECT_IMAGE_BYTES / block_bytes));
+        const double bytes = image_bytes(job);
+        if (bytes > FC_DIRECT_IMAGE_BYTES)
+            job->chunk = fc_max(1, (ptrdiff_t)(FC_DIRECT_IMAGE_BYTES / bytes * (double)blocks));
     }
+    /* As many for each thread, of equal heights: 26 rows are not six times 4 and a rest. */
     job->row_blocks = fc_ceil_div(job->height, job->rows);
+    if (job->row_blocks > 1)
+        job->row_blocks = fc_min(job->height, fc_ceil_div(job->row_blocks, threads) * threads);
+    job->rows = fc_ceil_div(job->height, job->row_blocks);
+    if (!job->in_place)
+        job->block = fc_image_block_for(c, job->rows);
     job->filter_blocks = fc_min(panels, fc_ceil_div(wanted, products * job->row_blocks));
 }
 
 /* 0 if a task does not fit into a thread's scratch. */
 static int plan(channels_job *job, const fc_correlation *c, int threads)
 {
-    *job = (channels_job){.c = c, .gemm = fc_correlation_gemm(c, FC_LANES_CHANNELS), .in_place = sees_one_row(c)};
+    *job = (channels_job){.c = c, .gemm = fc_correlation_gemm(c, FC_LANES_CHANNELS), .in_place = fc_sees_image_itself(c)};
+    const int merged = job->in_place && c->y_h == c->ow * c->y_w && c->oh * c->ow <= FC_DIRECT_MERGED_PIXELS;
     job->buffered = c->y_c != 1;
-    job->height = job->in_place ? 1 : c->oh;
-    job->width = job->in_place ? c->oh * c->ow : c->ow;
+    job->height = merged ? 1 : c->oh;
+    job->width = merged ? c->oh * c->ow : c->ow;
     job->group_bytes = fc_packed_group_bytes(c, FC_LANES_CHANNELS);
     if (job->width > FC_SCRATCH_LIMIT)
         return 0;
