@@ -4,6 +4,10 @@
 #undef FC_MM512
 #define vchoice FC_NAME(vec_choice)
 #define vbeats FC_NAME(vec_beats)
+#define vgreater FC_NAME(vec_greater)
+#define vunordered FC_NAME(vec_unordered)
+#define vany FC_NAME(vec_any)
+#define vmax FC_NAME(vec_max)
 #define vtake FC_NAME(vec_take)
 #define vtake_int FC_NAME(vec_take_int)
 #define vadd_where_equal FC_NAME(vec_add_where_equal)
@@ -34,6 +38,13 @@ FC_INLINE vchoice vbeats(vec v, vec best)
     return FC_CMP(mask_cmp)(FC_CMP(cmp)(best, best, _CMP_ORD_Q), best, v, _CMP_NGE_UQ);
 }
 
+FC_INLINE vchoice vgreater(vec a, vec b) { return FC_CMP(cmp)(a, b, _CMP_GT_OQ); }
+/* Lanes where a or b is a NaN. */
+FC_INLINE vchoice vunordered(vec a, vec b) { return FC_CMP(cmp)(a, b, _CMP_UNORD_Q); }
+FC_INLINE int vany(vchoice chosen) { return chosen != 0; }
+/* The larger; the second where they are equal or one of them is a NaN. */
+FC_INLINE vec vmax(vec a, vec b) { return FC_MM512(max)(a, b); }
+
 /* a in the chosen lanes, b in the others. */
 FC_INLINE vec vtake(vchoice chosen, vec a, vec b) { return FC_MM512(mask_mov)(b, chosen, a); }
 FC_INLINE vmask vtake_int(vchoice chosen, vmask a, vmask b)
@@ -61,6 +72,19 @@ FC_INLINE vec vsqrt(vec v) { return FC_MM512(sqrt)(v); }
 #else
 typedef vmask vchoice;
 
+FC_INLINE vchoice vgreater(vec a, vec b) { return (vmask)(a > b); }
+FC_INLINE vchoice vunordered(vec a, vec b) { return (vmask)(a != a) | (vmask)(b != b); }
+FC_INLINE int vany(vchoice chosen)
+{
+#if defined(__AVX2__) && FC_VECTOR_BYTES == 32
+    return !_mm256_testz_si256((__m256i)chosen, (__m256i)chosen);
+#else
+    lane_int any = 0;
+    for (int i = 0; i < LANES; i++)
+        any |= chosen[i];
+    return any != 0;
+#endif
+}
 FC_INLINE vchoice vbeats(vec v, vec best) { return ~(vmask)(best >= v) & (vmask)(best == best); }
 
 #if defined(__AVX2__) && FC_VECTOR_BYTES == 32 && FC_REAL_BITS == 32
@@ -71,6 +95,17 @@ FC_INLINE vec vtake(vchoice chosen, vec a, vec b) { return _mm256_blendv_pd(b, a
 FC_INLINE vec vtake(vchoice chosen, vec a, vec b) { return vselect(chosen, a, b); }
 #endif
 FC_INLINE vmask vtake_int(vchoice chosen, vmask a, vmask b) { return (vmask)vtake(chosen, (vec)a, (vec)b); }
+
+FC_INLINE vec vmax(vec a, vec b)
+{
+#if defined(__AVX2__) && FC_VECTOR_BYTES == 32 && FC_REAL_BITS == 32
+    return _mm256_max_ps(a, b);
+#elif defined(__AVX2__) && FC_VECTOR_BYTES == 32
+    return _mm256_max_pd(a, b);
+#else
+    return vtake(vgreater(a, b), a, b);
+#endif
+}
 
 FC_INLINE vec vadd_where_equal(vec sum, vec v, vmask a, vmask b)
 {
