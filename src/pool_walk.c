@@ -1,49 +1,236 @@
 #include "pool_walk.h"
 
-/* The taps of one window along one axis: those inside the input, and how many are inside the padded input. */
-typedef struct {
-    ptrdiff_t first, taps, padded;
-} axis_window;
+#include "blocking.h"
+#include "parallel.h"
 
-static axis_window clip(ptrdiff_t start, ptrdiff_t kernel, ptrdiff_t dilation, ptrdiff_t in, ptrdiff_t after)
+fc_pool_pass fc_pool_pass_of(const fc_pool *pool)
 {
-    const ptrdiff_t skipped = start < 0 ? (-start + dilation - 1) / dilation : 0;
-    const ptrdiff_t inside = in - start <= 0 ? 0 : (in - start + dilation - 1) / dilation;
-    const ptrdiff_t padded = (in + after - start + dilation - 1) / dilation;
-    const ptrdiff_t end = inside < kernel ? inside : kernel;
-    return (axis_window){start + skipped * dilation, end - skipped, padded < kernel ? padded : kernel};
+    return (fc_pool_pass){
+        .p = pool,
+        .kernels = fc_kernels_for(pool->dtype),
+        .element = pool->dtype == FC_F32 ? sizeof(float) : sizeof(double),
+    };
 }
 
-void fc_walk_pool(const fc_pool *p, ptrdiff_t begin, ptrdiff_t end, int single, fc_visit_span visit, void *context)
+fc_pool_grid fc_pool_grid_of(const fc_pool *p, ptrdiff_t rows, ptrdiff_t row_bytes, int threads)
 {
-    const ptrdiff_t reach = (p->kw - 1) * p->dilation_w;
-    for (ptrdiff_t i = begin; i < end; i++) {
-        const axis_window h = clip(i * p->stride_h - p->pad_top, p->kh, p->dilation_h, p->h, p->pad_bottom);
-        for (ptrdiff_t j = 0; j < p->ow;) {
-            const ptrdiff_t start = j * p->stride_w - p->pad_left;
-            const axis_window w = clip(start, p->kw, p->dilation_w, p->w, p->pad_right);
-            ptrdiff_t width = 1;
-            /* From a whole window on, all windows are whole up to the last that ends inside the input. */
-            if (!single && w.taps == p->kw) {
-                const ptrdiff_t whole = (p->w - 1 - reach - start) / p->stride_w + 1;
-                width = whole < p->ow - j ? whole : p->ow - j;
-            }
-            const fc_pool_span span = {i, j, width, h.first, w.first, h.taps, w.taps, h.padded * w.padded};
-            visit(context, &span);
-            j += width;
+    const int nhwc = p->layout == FC_NHWC;
+    const ptrdiff_t channel_blocks = nhwc ? fc_ceil_div(p->c, FC_POOL_CHANNELS) : p->c;
+    fc_pool_grid grid = {.p = p, .rows = rows, .planes = p->n * channel_blocks, .channel_blocks = channel_blocks};
+    const ptrdiff_t wanted = 4 * (ptrdiff_t)threads;
+    grid.plane_parts = threads == 1 ? 1 : fc_min(grid.planes, wanted);
+    grid.row_parts = threads == 1 ? 1 : fc_min(rows, fc_ceil_div(wanted, grid.plane_parts));
+    if (nhwc)
+        row_bytes *= fc_min(p->c, FC_POOL_CHANNELS);
+    const ptrdiff_t room = nhwc ? FC_POOL_PIXEL_BYTES : FC_POOL_BLOCK_BYTES;
+    grid.block_rows = fc_min(rows, fc_max(1, room / row_bytes));
+    grid.block_planes = nhwc || grid.block_rows < rows ? 1 : fc_max(1, room / row_bytes / rows);
+    return grid;
+}
+
+/* The planes from unit `first` on that a block takes: of one image, and not beyond `end`. */
+static ptrdiff_t visit_from(const fc_pool_grid *grid, ptrdiff_t first, ptrdiff_t end, ptrdiff_t row, ptrdiff_t row_end,
+                            int thread)
+{
+    const fc_pool *p = grid->p;
+    fc_pool_block block = {.n = first / grid->channel_blocks, .row = row, .row_end = row_end};
+    const ptrdiff_t unit = first % grid->channel_blocks;
+    if (p->layout == FC_NHWC) {
+        block.c = unit * FC_POOL_CHANNELS;
+        block.planes = fc_min(FC_POOL_CHANNELS, p->c - block.c);
+        grid->visit(grid->context, &block, thread);
+        return first + 1;
+    }
+    block.c = unit;
+    block.planes = fc_min(fc_min(grid->block_planes, end - first), p->c - unit);
+    grid->visit(grid->context, &block, thread);
+    return first + block.planes;
+}
+
+static void run_task(void *context, ptrdiff_t task, int thread)
+{
+    const fc_pool_grid *grid = context;
+    const ptrdiff_t part = task / grid->row_parts, rows = task % grid->row_parts;
+    const ptrdiff_t end = fc_part(grid->planes, grid->plane_parts, part + 1);
+    const ptrdiff_t row_end = fc_part(grid->rows, grid->row_parts, rows + 1);
+    for (ptrdiff_t unit = fc_part(grid->planes, grid->plane_parts, part), next; unit < end; unit = next) {
+        next = unit;
+        for (ptrdiff_t row = fc_part(grid->rows, grid->row_parts, rows); row < row_end; row += grid->block_rows)
+            next = visit_from(grid, unit, end, row, fc_min(row_end, row + grid->block_rows), thread);
+    }
+}
+
+void fc_pool_run(const fc_pool_grid *grid, int threads)
+{
+    fc_parallel_for(threads, grid->plane_parts * grid->row_parts, run_task, (void *)grid);
+}
+
+/* Taps [first, end) of the window that begins at `start` are inside [0, in). */
+typedef struct {
+    ptrdiff_t first, end;
+} axis_taps;
+
+static axis_taps clip(ptrdiff_t start, ptrdiff_t kernel, ptrdiff_t dilation, ptrdiff_t in)
+{
+    return (axis_taps){
+        start < 0 ? fc_ceil_div(-start, dilation) : 0,
+        fc_min(kernel, in - start <= 0 ? 0 : fc_ceil_div(in - start, dilation)),
+    };
+}
+
+void fc_pool_count(const fc_pool *p, int count_include_pad, double *counted_h, double *counted_w)
+{
+    for (int axis = 0; axis < 2; axis++) {
+        const ptrdiff_t out = axis ? p->ow : p->oh, stride = axis ? p->stride_w : p->stride_h;
+        const ptrdiff_t kernel = axis ? p->kw : p->kh, dilation = axis ? p->dilation_w : p->dilation_h;
+        const ptrdiff_t before = axis ? p->pad_left : p->pad_top, in = axis ? p->w : p->h;
+        const ptrdiff_t after = axis ? p->pad_right : p->pad_bottom;
+        for (ptrdiff_t i = 0; i < out; i++) {
+            const axis_taps taps = count_include_pad ? clip(i * stride, kernel, dilation, before + in + after)
+                                                     : clip(i * stride - before, kernel, dilation, in);
+            (axis ? counted_w : counted_h)[i] = (double)(taps.end - taps.first);
         }
     }
 }
 
-ptrdiff_t fc_pool_row_blocks(const fc_pool *p, ptrdiff_t planes, int threads)
-{
-    if (planes >= 4 * (ptrdiff_t)threads)
-        return 1;
-    const ptrdiff_t wanted = (4 * threads + planes - 1) / planes;
-    return wanted < p->oh ? wanted : p->oh;
-}
-
+/* Bytes at the rate of an L2, and the taps of each output a few at a time: measured on Zen 5, the slower of dtypes. */
 double fc_pool_seconds(const fc_pool *p)
 {
-    return 0.3e-9 * (double)(p->n * p->c) * ((double)(p->h * p->w) + (double)(p->oh * p->ow) * (double)(p->kh * p->kw));
+    return 0.05e-9 * (double)(p->n * p->c) *
+           ((double)(p->h * p->w) + (double)(p->oh * p->ow) * (2 + (double)(p->kh * p->kw)));
+}
+
+int fc_pool_pairs(const fc_pool_pass *pass)
+{
+    const fc_pool *p = pass->p;
+    return pass->kernels->pool_pairs && p->layout == FC_NCHW && p->c > 1 && p->ow <= pass->kernels->lanes / 2 &&
+           p->w < pass->kernels->lanes && p->kw <= FC_POOL_LANES;
+}
+
+static char *at(const fc_pool_pass *pass, const void *base, ptrdiff_t elements)
+{
+    return (char *)base + elements * (ptrdiff_t)pass->element;
+}
+
+/* What strips of a block have in common in both layouts. */
+static fc_pool_strip strip_of(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_arguments *arguments)
+{
+    const fc_pool *p = pass->p;
+    fc_pool_strip strip = {
+        .x_row = pass->x.stride[2],
+        .top = block->row * p->stride_h - p->pad_top,
+        .height = p->h,
+        .rows = block->row_end - block->row,
+        .stride_h = p->stride_h,
+        .taps_h = p->kh,
+        .tap_h = p->dilation_h,
+        .argument_h = arguments ? p->kw : p->dilation_h * p->w,
+        .argument_w = arguments ? 1 : p->dilation_w,
+        .argument_row = arguments ? arguments->pitch : 0,
+        .index_row = p->stride_h * p->w,
+        .counted_h = pass->counted_h ? pass->counted_h + block->row : NULL,
+    };
+    return strip;
+}
+
+static void place(const fc_pool_pass *pass, const fc_pool_arguments *arguments, fc_pool_strip *strip, ptrdiff_t y,
+                  ptrdiff_t argument)
+{
+    if (arguments)
+        strip->argument = at(pass, arguments->argument, argument);
+    else
+        strip->y = at(pass, pass->y, y);
+    strip->index = pass->index ? pass->index + y : NULL;
+}
+
+/* Lanes along the columns: strips alike follow each other through the planes of the block, or along its one plane. */
+static void strips_of_planes(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_arguments *arguments,
+                             void (*kernel)(const fc_pool_strip *strip))
+{
+    const fc_pool *p = pass->p;
+    const ptrdiff_t lanes = pass->kernels->lanes, *stride = pass->x.stride;
+    const ptrdiff_t reach = (lanes - 1) * p->stride_w + (p->kw - 1) * p->dilation_w;
+    fc_pool_strip strip = strip_of(pass, block, arguments);
+    strip.x = at(pass, pass->x.data, block->n * stride[0] + block->c * stride[1]);
+    strip.columns = p->w;
+    strip.lane_step = p->stride_w;
+    strip.taps_w = p->kw;
+    strip.tap_w = strip.tap_column = p->dilation_w;
+    strip.y_row = p->ow;
+    strip.index_lane = p->stride_w;
+    strip.counted_step = 1;
+    strip.pair = block->planes > 1 && (arguments ? arguments->pair : fc_pool_pairs(pass));
+    const char *image = strip.x;
+    for (ptrdiff_t begin = 0; begin < p->ow; begin += lanes * (block->planes == 1 ? strip.count : 1)) {
+        /* The last vector ends at the last output, over some of the one before. */
+        const ptrdiff_t j = p->ow - begin < lanes ? fc_max(0, p->ow - lanes) : begin;
+        strip.lanes = (int)fc_min(lanes, p->ow - j);
+        strip.column = j * p->stride_w - p->pad_left;
+        strip.whole = strip.lanes == lanes && strip.column >= 0 && strip.column + reach < p->w;
+        strip.count = block->planes;
+        strip.x_next = stride[1];
+        strip.y_next = p->oh * p->ow;
+        strip.argument_next = arguments ? arguments->next : 0;
+        strip.index_next = 0;
+        if (block->planes == 1) {
+            const ptrdiff_t inside = strip.whole ? (p->w - 1 - reach - strip.column) / (lanes * p->stride_w) + 1 : 1;
+            strip.count = fc_max(1, fc_min(inside, (p->ow - j) / lanes));
+            strip.x_next = strip.index_next = lanes * p->stride_w;
+            strip.y_next = strip.argument_next = lanes;
+        }
+        if (!strip.whole)
+            for (int i = 0; i < strip.lanes; i++)
+                strip.first[i] =
+                    clip(strip.column + i * p->stride_w, p->kw, p->dilation_w, p->w).first * strip.argument_w;
+        strip.x = image;
+        strip.index_first = strip.top * p->w + strip.column;
+        strip.counted_w = pass->counted_w ? pass->counted_w + j : NULL;
+        place(pass, arguments, &strip, ((block->n * p->c + block->c) * p->oh + block->row) * p->ow + j, j);
+        kernel(&strip);
+    }
+}
+
+/* Lanes along the channels: each column of the output has its own taps. */
+static void strips_of_pixels(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_arguments *arguments,
+                             void (*kernel)(const fc_pool_strip *strip))
+{
+    const fc_pool *p = pass->p;
+    const ptrdiff_t lanes = pass->kernels->lanes, *stride = pass->x.stride;
+    fc_pool_strip strip = strip_of(pass, block, arguments);
+    strip.lane_step = 1;
+    strip.tap_w = p->dilation_w * stride[3];
+    strip.x_next = strip.y_next = lanes;
+    strip.y_row = p->ow * p->c;
+    strip.argument_next = arguments ? arguments->next : 0;
+    for (ptrdiff_t j = 0; j < p->ow; j++) {
+        const ptrdiff_t column = j * p->stride_w - p->pad_left;
+        const axis_taps taps = clip(column, p->kw, p->dilation_w, p->w);
+        strip.tap_first = taps.first;
+        strip.taps_w = taps.end - taps.first;
+        strip.index_first = strip.top * p->w + column;
+        strip.counted_w = pass->counted_w ? pass->counted_w + j : NULL;
+        for (ptrdiff_t begin = 0; begin < block->planes; begin += lanes * strip.count) {
+            const ptrdiff_t c = block->c + begin;
+            strip.lanes = (int)fc_min(lanes, block->planes - begin);
+            strip.whole = strip.lanes == lanes;
+            strip.count = strip.whole ? (block->planes - begin) / lanes : 1;
+            strip.columns = strip.lanes;
+            for (int i = 0; i < strip.lanes; i++)
+                strip.first[i] = taps.first * strip.argument_w;
+            strip.x = at(pass, pass->x.data, block->n * stride[0] + c * stride[1] +
+                                                 (column + taps.first * p->dilation_w) * stride[3]);
+            place(pass, arguments, &strip, ((block->n * p->oh + block->row) * p->ow + j) * p->c + c,
+                  arguments ? begin / lanes * arguments->next + j * lanes : 0);
+            kernel(&strip);
+        }
+    }
+}
+
+void fc_pool_strips(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_arguments *arguments,
+                    void (*kernel)(const fc_pool_strip *strip))
+{
+    if (pass->p->layout == FC_NHWC)
+        strips_of_pixels(pass, block, arguments, kernel);
+    else
+        strips_of_planes(pass, block, arguments, kernel);
 }

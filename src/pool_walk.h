@@ -1,26 +1,62 @@
-/* Walking the windows of a pooling: runs of outputs whose windows are clipped alike. */
+/* What all pools share: windows along an axis, the grid of tasks, and strips of windows for the kernels. */
 #ifndef FC_POOL_WALK_H
 #define FC_POOL_WALK_H
 
-#include "dispatch.h"
+#include "correlation.h"
 
-/* `width` outputs from column `column` of output row `row`, whose windows hold the input elements
- * (first_h + a*dilation_h, first_w + b*dilation_w + j*stride_w), a < taps_h, b < taps_w. */
+/* What a pass reads and writes. The taps that a mean counts, for each row and each column of the output: or NULL. */
 typedef struct {
-    ptrdiff_t row, column, width;
-    ptrdiff_t first_h, first_w;
-    ptrdiff_t taps_h, taps_w;
-    ptrdiff_t padded_taps;  /* taps inside the padded input: average pooling's divisor with padding counted */
-} fc_pool_span;
+    const fc_pool *p;
+    const fc_kernels *kernels;
+    size_t element;
+    fc_view x;
+    char *y;
+    int64_t *index;
+    const double *counted_h, *counted_w;
+} fc_pool_pass;
 
-typedef void (*fc_visit_span)(void *context, const fc_pool_span *span);
+/* Planes [c, c + planes) of image n, with NHWC as many channels, and rows [row, row_end) of what is written. */
+typedef struct {
+    ptrdiff_t n, c, planes, row, row_end;
+} fc_pool_block;
 
-/* Output rows [begin, end). With `single`, every span is one output wide. */
-void fc_walk_pool(const fc_pool *pool, ptrdiff_t begin, ptrdiff_t end, int single, fc_visit_span visit, void *context);
+typedef void (*fc_visit_block)(void *context, const fc_pool_block *block, int thread);
 
-/* How many blocks of rows a plane is split into, so that `planes` of them keep all threads busy. */
-ptrdiff_t fc_pool_row_blocks(const fc_pool *pool, ptrdiff_t planes, int threads);
-/* Estimated seconds of a pass on one thread. */
+/* Tasks are parts of all planes (with NHWC blocks of channels) or of their rows; each goes through its part in blocks that
+ * a cache holds. */
+typedef struct {
+    const fc_pool *p;
+    ptrdiff_t rows, planes, channel_blocks, plane_parts, row_parts;
+    ptrdiff_t block_planes, block_rows;
+    fc_visit_block visit;
+    void *context;
+} fc_pool_grid;
+
+/* Arguments of maxima in scratch: of each plane (pair of planes, vector of channels) `next` elements, of each row of the output
+ * `pitch`. */
+typedef struct {
+    void *argument;
+    ptrdiff_t next, pitch;
+    int pair;
+} fc_pool_arguments;
+
+fc_pool_pass fc_pool_pass_of(const fc_pool *pool);
+/* `rows` of the output or of dx, `row_bytes` of a plane touched for each; split as far as `threads` need. */
+fc_pool_grid fc_pool_grid_of(const fc_pool *pool, ptrdiff_t rows, ptrdiff_t row_bytes, int threads);
+void fc_pool_run(const fc_pool_grid *grid, int threads);
+
+/* Calls `kernel` for all strips of a block of the output; with `arguments` nothing else is written. */
+void fc_pool_strips(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_arguments *arguments,
+                    void (*kernel)(const fc_pool_strip *strip));
+/* Whether planes are narrow enough for two of them to share vectors. */
+int fc_pool_pairs(const fc_pool_pass *pass);
+
+/* Gradient, gathered: of the maxima of pass->x, or with counted taps of means. */
+fc_status fc_pool_backward(const fc_pool_pass *pass, fc_view dy, void *dx, int threads);
+
+/* The taps of each window that a mean counts, oh + ow of them: with the padding, or of the input alone. */
+void fc_pool_count(const fc_pool *pool, int count_include_pad, double *counted_h, double *counted_w);
+/* Estimated seconds of a forward pass on one thread. */
 double fc_pool_seconds(const fc_pool *pool);
 
 #endif

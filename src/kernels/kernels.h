@@ -107,20 +107,74 @@ typedef struct {
     void *taps;
 } fc_winograd_gradient;
 
-/* One row of a pooled plane: `width` outputs, a window of `taps_h` x `taps_w` input elements each. */
+enum { FC_POOL_LANES = 16 };  /* at most */
+typedef enum { FC_POOL_MAX, FC_POOL_ARGMAX, FC_POOL_SUM } fc_pool_operation;
+
+/* Strips of pooling windows side by side: `lanes` outputs of a row (with NHWC of the channels), taken down `rows` rows.
+ * Rows of the input outside [0, height) and neighbours outside [0, columns) are not read. The argument of a maximum is
+ * a*argument_h + b*argument_w for tap (a, b) of its window. */
 typedef struct {
-    ptrdiff_t width;
-    ptrdiff_t taps_h, taps_w;
-    const void *x;            /* the first window's first element */
-    ptrdiff_t step;           /* between windows */
-    ptrdiff_t tap_h, tap_w;   /* between the taps of a window */
+    ptrdiff_t count, x_next, y_next;    /* strips alike, and the elements between two of them */
+    const void *x;                      /* row 0; neighbour `column` is lane 0 of the window's first tap */
+    ptrdiff_t x_row, top, height, column, columns;
+    ptrdiff_t rows, stride_h, taps_h, tap_h;
+    ptrdiff_t lane_step, taps_w, tap_w; /* the first tap is number tap_first */
+    ptrdiff_t tap_first, tap_column;    /* neighbours between two taps: tap_w, or none with NHWC */
+    int lanes, whole, pair;             /* whole: LANES lanes, all read inside; pair: strips n and n + 1 share a vector */
+    ptrdiff_t first[FC_POOL_LANES];     /* unless whole: argument of each lane's first tap inside */
     void *y;
-    ptrdiff_t y_step;         /* average pooling's gradient reads y with this step; rows are stored with step 1 */
-    int64_t *index;           /* max pooling: index of each maximum in its plane, or NULL */
-    int64_t index_first;      /* index of x[0], and what the steps add to it */
-    int64_t index_step, index_h, index_w;
-    double divisor;           /* average pooling */
-} fc_pool_row;
+    ptrdiff_t y_row;
+    ptrdiff_t argument_h, argument_w;
+    void *argument;                     /* LANES arguments a strip or a pair, -1 in lanes without output; or NULL: */
+    ptrdiff_t argument_row, argument_next;
+    int64_t *index;                     /* as y lies: the argument plus what follows */
+    int64_t index_first;
+    ptrdiff_t index_row, index_lane, index_next;
+    const double *counted_h, *counted_w; /* the mean: taps that count, for each row and each lane */
+    ptrdiff_t counted_step;
+} fc_pool_strip;
+
+/* `rows` rows of each of `count` planes of dy into scratch, `pitch` elements apart; over counted_h[row] * counted_w[column]
+ * for the mean. */
+typedef struct {
+    ptrdiff_t count, rows, width;
+    int pair;
+    const void *dy;
+    ptrdiff_t dy_next, dy_row;
+    void *scratch;
+    ptrdiff_t next, pitch;
+    const double *counted_h, *counted_w;
+} fc_pool_take;
+
+/* Rows [row, row_end) of planes of dx from rows [out_first, out_end) of dy and, for a maximum, of arguments (tap numbers),
+ * `pitch` elements apart. Beside a row lie at least LANES arguments of -1, or zeros in dy. `next`: between planes, or
+ * pairs that share vectors. */
+typedef struct {
+    ptrdiff_t count, next, pitch;
+    int pair;
+    const void *argument, *dy;
+    ptrdiff_t out_first, out_end, out_width;
+    ptrdiff_t row, row_end, width;
+    ptrdiff_t stride_h, taps_h, tap_h, pad_top;
+    ptrdiff_t stride_w, taps_w, tap_w, pad_left;
+    void *dx;
+    ptrdiff_t dx_next;
+} fc_pool_gather;
+
+/* A row of pixels of an NHWC dx, `lanes` channels of them, from rows [first, last] of dy. Arguments, if it is a maximum, lie
+ * LANES a pixel, from row out_first on. */
+typedef struct {
+    int lanes;
+    const void *argument, *dy;
+    ptrdiff_t argument_row, out_first, out_width, first, last;
+    ptrdiff_t dy_row, dy_pixel;
+    ptrdiff_t row, width;
+    ptrdiff_t stride_h, taps_h, tap_h, pad_top;
+    ptrdiff_t stride_w, taps_w, tap_w, pad_left;
+    const double *counted_h, *counted_w;
+    void *dx;
+    ptrdiff_t dx_pixel;
+} fc_pool_pixels;
 
 typedef struct {
     const char *isa;
@@ -153,11 +207,15 @@ typedef struct {
     void (*sum_partials)(void *dst, const void *partial, ptrdiff_t step, ptrdiff_t partials, ptrdiff_t count);
     double (*sum)(const void *src, ptrdiff_t count);
 
-    void (*max_pool_row)(const fc_pool_row *row);
-    void (*max_pool_scatter)(void *dx, ptrdiff_t plane_step, ptrdiff_t lane_step, const void *dy, ptrdiff_t dy_step,
-                             const int64_t *index, ptrdiff_t count);
-    void (*avg_pool_row)(const fc_pool_row *row);
-    void (*avg_pool_spread)(const fc_pool_row *row);
+    int pool_pairs;  /* whether strips come in pairs */
+    void (*pool_max)(const fc_pool_strip *strip);
+    void (*pool_argmax)(const fc_pool_strip *strip);
+    void (*pool_mean)(const fc_pool_strip *strip);
+    void (*pool_take)(const fc_pool_take *take);
+    void (*pool_gather)(const fc_pool_gather *gather);
+    void (*pool_gather_pixels)(const fc_pool_pixels *pixels);
+    void (*pool_scatter)(void *dx, ptrdiff_t plane_step, ptrdiff_t lane_step, const void *dy, ptrdiff_t dy_step,
+                         const int64_t *index, ptrdiff_t count);
 
     void (*lrn_scale)(void *scale, const void *x, ptrdiff_t step, ptrdiff_t channels, ptrdiff_t count, double k,
                       double alpha_over_size);

@@ -1,11 +1,13 @@
 /* Instantiates every kernel for one dtype and fills its table. Included by isa.h, once per FC_REAL_BITS. */
 #include "vec.h"
+#include "vec_choose.h"
 
 #include "gemm_tile.h"
 #include "dot_tile.h"
 #include "pack.h"
 #include "reduce.h"
-#include "pool_row.h"
+#include "pool_strip.h"
+#include "pool_gather.h"
 #include "lrn_row.h"
 #include "winograd_tile.h"
 #include "winograd_gradient.h"
@@ -27,10 +29,14 @@ const fc_kernels FC_NAME(table) = {
     .fill = FC_NAME(fill),
     .sum_partials = FC_NAME(sum_partials),
     .sum = FC_NAME(sum),
-    .max_pool_row = FC_NAME(max_pool_row),
-    .max_pool_scatter = FC_NAME(max_pool_scatter),
-    .avg_pool_row = FC_NAME(avg_pool_row),
-    .avg_pool_spread = FC_NAME(avg_pool_spread),
+    .pool_pairs = FC_HAS_PERMUTE2,
+    .pool_max = FC_NAME(pool_max),
+    .pool_argmax = FC_NAME(pool_argmax),
+    .pool_mean = FC_NAME(pool_mean),
+    .pool_take = FC_NAME(pool_take),
+    .pool_gather = FC_NAME(pool_gather),
+    .pool_gather_pixels = FC_NAME(pool_gather_pixels),
+    .pool_scatter = FC_NAME(pool_scatter),
     .lrn_scale = FC_NAME(lrn_scale),
     .lrn_power = FC_NAME(lrn_power),
     .lrn_multiply = FC_NAME(lrn_multiply),

@@ -1,0 +1,365 @@
+/* Pooling, lanes along the outputs of a row (along the channels with NHWC), one strip of them at a time down the rows.
+ *
+ * A window is reduced along its rows, then down: that is row-major order, in which ties and NaNs go to the first. Where
+ * windows overlap, each row is reduced once and serves all windows that it is in. Reading beside the image gives what
+ * changes nothing: minus infinity, or zero. Two planes narrower than half a vector share one. */
+
+enum { FC_NAME(pool_buffer) = 64 };  /* rows that overlapping windows keep, in L1 */
+#define FC_POOL_BUFFER FC_NAME(pool_buffer)
+
+/* What one call of pool_strips fixes: constants of the instance first. */
+typedef struct {
+    const fc_pool_strip *s;
+    int step;        /* 1, 2, or 0 for any */
+    int whole, pair;
+    int neighbours;  /* step 2, and taps lie side by side */
+    int few;         /* windows of 2x2 or 3x3 neighbours; the lanes of their loads are in `inside` */
+    fc_pool_operation operation;
+    int quick;       /* by an instruction that does not hand NaN on */
+    vec missing;
+    vmask first;     /* the argument of each lane's first tap */
+    vmask unused;    /* all ones in lanes without an output */
+    const vmask *index;  /* of each tap's lanes in a pair of rows */
+    uint32_t inside[2 * 3];  /* lanes of the first and, with step 2, the second load of each tap */
+} FC_NAME(pool_call);
+
+FC_INLINE uint32_t FC_NAME(pool_lanes_inside)(ptrdiff_t column, ptrdiff_t columns)
+{
+    const ptrdiff_t low = column > 0 ? 0 : column < -LANES ? LANES : -column;
+    const ptrdiff_t high = columns < column ? 0 : columns - column > LANES ? LANES : columns - column;
+    return (uint32_t)(((1u << high) - 1) & ~((1u << low) - 1));
+}
+
+/* LANES neighbours, `ahead` of tap b's first; those that do not exist are `missing`. */
+FC_INLINE vec FC_NAME(pool_neighbours)(const FC_NAME(pool_call) *call, const real *x, ptrdiff_t b, ptrdiff_t ahead)
+{
+    const fc_pool_strip *s = call->s;
+    x += s->column + b * s->tap_w + ahead;
+    if (call->whole)
+        return vload(x);
+    const uint32_t inside = call->few
+                                ? call->inside[2 * b + (ahead > 0)]
+                                : FC_NAME(pool_lanes_inside)(s->column + b * s->tap_column + ahead, s->columns);
+    return vload_lanes_else(x, inside, call->missing);
+}
+
+/* One tap of every lane. */
+FC_INLINE vec FC_NAME(pool_tap)(const FC_NAME(pool_call) *call, const real *x, ptrdiff_t b)
+{
+    if (call->step == 1)
+        return FC_NAME(pool_neighbours)(call, x, b, 0);
+    if (call->step == 2)
+        return vevens(FC_NAME(pool_neighbours)(call, x, b, 0), FC_NAME(pool_neighbours)(call, x, b, LANES - 1));
+    const fc_pool_strip *s = call->s;
+    vec v = call->missing;
+    for (int i = 0; i < s->lanes; i++) {
+        const ptrdiff_t column = s->column + b * s->tap_column + i * s->lane_step;
+        if (column >= 0 && column < s->columns)
+            v[i] = x[s->column + b * s->tap_w + i * s->lane_step];
+    }
+    return v;
+}
+
+/* The quick maximum takes no NaN that comes second; whoever folds first inputs notes those (`lost`). */
+FC_INLINE void FC_NAME(pool_fold)(const FC_NAME(pool_call) *call, vec v, vmask argument, vec *best, vmask *best_argument)
+{
+    if (call->operation == FC_POOL_SUM) {
+        *best += v;
+        return;
+    }
+    if (call->operation == FC_POOL_ARGMAX) {
+        const vchoice chosen = call->quick ? vgreater(v, *best) : vbeats(v, *best);
+        *best = call->quick ? vmax(v, *best) : vtake(chosen, v, *best);
+        *best_argument = vtake_int(chosen, argument, *best_argument);
+        return;
+    }
+    *best = call->quick ? vmax(v, *best) : vtake(vbeats(v, *best), v, *best);
+}
+
+/* One row of the windows of a strip; `taps` is taps_w, known to the instance or not. Notes lanes with a NaN. */
+FC_INLINE void FC_NAME(pool_reduce_row)(const FC_NAME(pool_call) *call, const real *row, const real *second,
+                                        const ptrdiff_t taps, vec *best, vmask *argument, vchoice *lost)
+{
+    const fc_pool_strip *s = call->s;
+    vec low = {0}, high = {0};
+    if (call->pair) {
+        low = vload_lanes_else(row, FC_NAME(pool_lanes_inside)(0, s->columns), call->missing);
+        high = vload_lanes_else(second, FC_NAME(pool_lanes_inside)(0, s->columns), call->missing);
+    }
+    *argument = call->first;
+    for (ptrdiff_t b = 0; b < taps; b++) {
+        const vmask tap = (lane_int)((s->tap_first + b) * s->argument_w) - (vmask){0};
+        vec v, next = {0};
+        const int two = call->neighbours && b + 1 < taps;
+        if (two) {
+            /* Two taps from two loads: the even and the odd of 2*LANES neighbours. */
+            low = FC_NAME(pool_neighbours)(call, row, b, 0);
+            high = FC_NAME(pool_neighbours)(call, row, b, LANES);
+            v = vdeal_evens(low, high);
+            next = vdeal_odds(low, high);
+        } else {
+#if FC_HAS_PERMUTE2
+            if (call->pair)
+                v = vpermute2(low, call->index[b], high);
+            else
+#endif
+                v = FC_NAME(pool_tap)(call, row, b);
+        }
+        if (call->quick && !(b == 0 && taps > 1 && !two))
+            *lost |= vunordered(v, two ? next : b == 0 ? v : *best);
+        if (b == 0)
+            *best = v;
+        else
+            FC_NAME(pool_fold)(call, v, tap, best, argument);
+        if (two) {
+            FC_NAME(pool_fold)(call, next, tap + (lane_int)s->argument_w, best, argument);
+            b++;
+        }
+    }
+}
+
+FC_INLINE void FC_NAME(pool_store_index)(int64_t *to, const lane_int *argument, int64_t first, ptrdiff_t lane, int count)
+{
+    for (int i = 0; i < count; i++)
+        to[i] = first + i * lane + argument[i];
+}
+
+/* Output row i of strip n. */
+FC_INLINE void FC_NAME(pool_store)(const FC_NAME(pool_call) *call, ptrdiff_t n, ptrdiff_t i, vec best, vmask argument)
+{
+    const fc_pool_strip *s = call->s;
+    const ptrdiff_t at = n * s->y_next + i * s->y_row;
+    const int half = LANES / 2, second = call->pair && n + 1 < s->count;
+    if (call->operation == FC_POOL_ARGMAX && s->argument) {
+        argument |= call->unused;
+        memcpy((lane_int *)s->argument + (call->pair ? n / 2 : n) * s->argument_next + i * s->argument_row, &argument,
+               sizeof argument);
+        return;
+    }
+    if (call->pair) {
+        vstore_n((real *)s->y + at, best, s->lanes);
+        real values[LANES];
+        if (second) {
+            vstore(values, best);
+            vstore_n((real *)s->y + at + s->y_next, vload_n(values + half, s->lanes), s->lanes);
+        }
+    } else if (s->lanes == LANES) {
+        vstore((real *)s->y + at, best);
+    } else {
+        vstore_n((real *)s->y + at, best, s->lanes);
+    }
+    if (call->operation == FC_POOL_ARGMAX) {
+        lane_int arguments[LANES];
+        memcpy(arguments, &argument, sizeof arguments);
+        const int64_t first = s->index_first + n * s->index_next + i * s->index_row;
+        if (s->lanes == LANES)
+            FC_NAME(pool_store_index)(s->index + at, arguments, first, s->index_lane, LANES);
+        else
+            FC_NAME(pool_store_index)(s->index + at, arguments, first, s->index_lane, s->lanes);
+        if (second)
+            FC_NAME(pool_store_index)(s->index + at + s->y_next, arguments + half, first, s->index_lane, s->lanes);
+    }
+}
+
+FC_INLINE void FC_NAME(pool_finish)(const FC_NAME(pool_call) *call, ptrdiff_t n, ptrdiff_t i, vec best, vmask argument,
+                                    vec counted)
+{
+    if (call->operation == FC_POOL_SUM)
+        best /= counted * vset1((real)call->s->counted_h[i]);
+    FC_NAME(pool_store)(call, n, i, best, argument);
+}
+
+/* Output rows [begin, end) whose windows hold tap rows [a, stop), each from its own rows of the input. */
+FC_INLINE vchoice FC_NAME(pool_apart)(const FC_NAME(pool_call) *call, const real *x, const real *second, ptrdiff_t n,
+                                      ptrdiff_t begin, ptrdiff_t end, ptrdiff_t a, const ptrdiff_t stop,
+                                      const ptrdiff_t taps, vec counted)
+{
+    const fc_pool_strip *s = call->s;
+    const ptrdiff_t down = s->tap_h * s->x_row;
+    ptrdiff_t top = (s->top + begin * s->stride_h + a * s->tap_h) * s->x_row;
+    vchoice lost = {0};
+    for (ptrdiff_t i = begin; i < end; i++, top += s->stride_h * s->x_row) {
+        vec best = call->missing, v = call->missing;
+        vmask argument = call->first, place = call->first;
+        FC_NAME(pool_reduce_row)(call, x + top, second + top, taps, &best, &argument, &lost);
+        argument += (lane_int)(a * s->argument_h);
+        ptrdiff_t at = top;
+        for (ptrdiff_t k = a + 1; k < stop; k++) {
+            at += down;
+            FC_NAME(pool_reduce_row)(call, x + at, second + at, taps, &v, &place, &lost);
+            FC_NAME(pool_fold)(call, v, place + (lane_int)(k * s->argument_h), &best, &argument);
+        }
+        FC_NAME(pool_finish)(call, n, i, best, argument, counted);
+    }
+    return lost;
+}
+
+/* Output rows [begin, end) of windows that overlap: each row of the input is reduced once. */
+FC_INLINE vchoice FC_NAME(pool_together)(const FC_NAME(pool_call) *call, const real *x, const real *second, ptrdiff_t n,
+                                         ptrdiff_t begin, ptrdiff_t end, const ptrdiff_t taps, vec counted)
+{
+    const fc_pool_strip *s = call->s;
+    vec buffer[FC_POOL_BUFFER];
+    vmask arguments[FC_POOL_BUFFER];
+    vchoice lost = {0};
+    const ptrdiff_t taps_h = call->few ? taps : s->taps_h;
+    const ptrdiff_t top = s->top + begin * s->stride_h, bottom = top + (end - begin - 1) * s->stride_h + taps_h;
+    const ptrdiff_t low = top < 0 ? 0 : top, high = bottom < s->height ? bottom : s->height;
+    for (ptrdiff_t r = low, at = low * s->x_row; r < high; r++, at += s->x_row)
+        FC_NAME(pool_reduce_row)(call, x + at, second + at, taps, &buffer[r - low], &arguments[r - low], &lost);
+    for (ptrdiff_t i = begin, start = top; i < end; i++, start += s->stride_h) {
+        ptrdiff_t r = start < 0 ? 0 : start;
+        vec best = buffer[r - low];
+        vmask argument = arguments[r - low] + (lane_int)((r - start) * s->argument_h);
+        if (call->few && r == start && start + taps <= high) {
+            for (ptrdiff_t a = 1; a < taps; a++)
+                FC_NAME(pool_fold)(call, buffer[r + a - low], arguments[r + a - low] + (lane_int)(a * s->argument_h),
+                                   &best, &argument);
+        } else {
+            const ptrdiff_t stop = start + taps_h < high ? start + taps_h : high;
+            while (++r < stop)
+                FC_NAME(pool_fold)(call, buffer[r - low], arguments[r - low] + (lane_int)((r - start) * s->argument_h),
+                                   &best, &argument);
+        }
+        FC_NAME(pool_finish)(call, n, i, best, argument, counted);
+    }
+    return lost;
+}
+
+/* All rows of strip n. Returns the lanes in which a NaN was seen by an operation that does not hand it on. */
+FC_INLINE vchoice FC_NAME(pool_strip)(const FC_NAME(pool_call) *call, ptrdiff_t n, const ptrdiff_t taps, vec counted)
+{
+    const fc_pool_strip *s = call->s;
+    const real *x = (const real *)s->x + n * s->x_next, *second = n + 1 < s->count ? x + s->x_next : x;
+    const ptrdiff_t taps_h = call->few ? taps : s->taps_h, reach = (taps_h - 1) * s->tap_h;
+    const int overlap = s->tap_h == 1 && s->stride_h < taps_h && taps_h <= FC_POOL_BUFFER / 2;
+    const ptrdiff_t most = overlap ? (FC_POOL_BUFFER - taps_h) / s->stride_h + 1 : 1;
+    vchoice lost = {0};
+    for (ptrdiff_t i = 0, end; i < s->rows; i = end) {
+        const ptrdiff_t start = s->top + i * s->stride_h;
+        const int inside = start >= 0 && start + reach < s->height;
+        if (overlap || (call->few && !inside)) {
+            end = s->rows - i < most ? s->rows : i + most;
+            lost |= FC_NAME(pool_together)(call, x, second, n, i, end, taps, counted);
+            continue;
+        }
+        /* Rows whose windows are inside, or one whose window is cut. */
+        const ptrdiff_t alike = inside ? (s->height - 1 - reach - start) / s->stride_h + 1 : 1;
+        end = alike < s->rows - i ? i + alike : s->rows;
+        if (call->few) {
+            lost |= FC_NAME(pool_apart)(call, x, second, n, i, end, 0, taps, taps, counted);
+            continue;
+        }
+        const ptrdiff_t a = start < 0 ? (-start + s->tap_h - 1) / s->tap_h : 0;
+        const ptrdiff_t below = (s->height - start + s->tap_h - 1) / s->tap_h, stop = below < taps_h ? below : taps_h;
+        lost |= FC_NAME(pool_apart)(call, x, second, n, i, end, a, stop, taps, counted);
+    }
+    return lost;
+}
+
+FC_INLINE void FC_NAME(pool_any)(const fc_pool_strip *s, const int quick, const fc_pool_operation operation);
+
+/* Strip n (n + 1, too, of a pair), in which there is a NaN, once more; an instance of its own, since it is rare. */
+static __attribute__((noinline)) void FC_NAME(pool_exact)(const fc_pool_strip *strip, ptrdiff_t n, int argmax)
+{
+    fc_pool_strip s = *strip;
+    s.count = s.pair && n + 1 < s.count ? 2 : 1;
+    s.x = (const real *)s.x + n * s.x_next;
+    s.y = (real *)s.y + n * s.y_next;
+    s.index_first += n * s.index_next;
+    if (s.index)
+        s.index += n * s.y_next;
+    if (s.argument)
+        s.argument = (lane_int *)s.argument + (s.pair ? n / 2 : n) * s.argument_next;
+    if (argmax)
+        FC_NAME(pool_any)(&s, 0, FC_POOL_ARGMAX);
+    else
+        FC_NAME(pool_any)(&s, 0, FC_POOL_MAX);
+}
+
+FC_INLINE void FC_NAME(pool_run)(const fc_pool_strip *strip, const ptrdiff_t taps, const int few, const int step,
+                                 const int whole, const int pair, const int quick, const fc_pool_operation operation)
+{
+    const fc_pool_strip own = *strip, *s = &own;  /* so that nothing that is stored may change it */
+    vmask index[FC_POOL_LANES], first, unused;
+    vec counted;
+    for (int i = 0; i < LANES; i++) {
+        const int lane = pair ? i % (LANES / 2) : i;
+        first[i] = s->whole ? (lane_int)(s->tap_first * s->argument_w) : lane < s->lanes ? (lane_int)s->first[lane] : 0;
+        unused[i] = lane < s->lanes ? 0 : -1;
+        counted[i] = operation == FC_POOL_SUM && lane < s->lanes ? (real)s->counted_w[lane * s->counted_step] : 1;
+    }
+    if (pair)
+        for (ptrdiff_t b = 0; b < taps; b++)
+            for (int i = 0; i < LANES; i++) {
+                const int upper = i >= LANES / 2;
+                const ptrdiff_t column = s->column + (i - upper * LANES / 2) * s->lane_step + b * s->tap_w;
+                const ptrdiff_t inside = column >= 0 && column < s->columns ? column : LANES - 1;
+                index[b][i] = (lane_int)inside + upper * LANES;
+            }
+    FC_NAME(pool_call) call = {
+        .s = s,
+        .step = step,
+        .whole = whole,
+        .pair = pair,
+        .neighbours = !pair && step == 2 && (few || s->tap_w == 1),
+        .few = few,
+        .operation = operation,
+        .quick = quick,
+        .missing = operation == FC_POOL_SUM ? (vec){0} : vset1(-(real)INFINITY),
+        .first = first,
+        .unused = unused,
+        .index = index,
+    };
+    if (few && step && !whole)
+        for (ptrdiff_t b = 0; b < taps; b++) {
+            const ptrdiff_t column = s->column + b * s->tap_column;
+            const int shared = call.neighbours && b + 1 < taps;
+            call.inside[2 * b] = FC_NAME(pool_lanes_inside)(column, s->columns);
+            call.inside[2 * b + 1] = FC_NAME(pool_lanes_inside)(column + (shared ? LANES : LANES - 1), s->columns);
+        }
+    for (ptrdiff_t n = 0; n < s->count; n += 1 + pair) {
+        const vchoice lost = FC_NAME(pool_strip)(&call, n, taps, counted);
+        if (quick && vany(lost))
+            FC_NAME(pool_exact)(strip, n, operation == FC_POOL_ARGMAX);
+    }
+}
+
+/* Any strip, by an instance that asks at each step what it is. */
+FC_INLINE void FC_NAME(pool_any)(const fc_pool_strip *s, const int quick, const fc_pool_operation operation)
+{
+    const int step = s->lane_step > 2 ? 0 : (int)s->lane_step;
+    FC_NAME(pool_run)(s, s->taps_w, 0, step, s->whole && step, FC_HAS_PERMUTE2 && s->pair, quick, operation);
+}
+
+/* Windows of taps x taps neighbours, by an instance for each kind of strip. */
+FC_INLINE void FC_NAME(pool_few)(const fc_pool_strip *s, const ptrdiff_t taps, const fc_pool_operation operation)
+{
+    const int quick = operation != FC_POOL_SUM;
+    if (FC_HAS_PERMUTE2 && s->pair)
+        FC_NAME(pool_run)(s, taps, 1, 0, 0, FC_HAS_PERMUTE2, quick, operation);
+    else if (s->lane_step == 1 && s->whole)
+        FC_NAME(pool_run)(s, taps, 1, 1, 1, 0, quick, operation);
+    else if (s->lane_step == 1)
+        FC_NAME(pool_run)(s, taps, 1, 1, 0, 0, quick, operation);
+    else if (s->whole)
+        FC_NAME(pool_run)(s, taps, 1, 2, 1, 0, quick, operation);
+    else
+        FC_NAME(pool_run)(s, taps, 1, 2, 0, 0, quick, operation);
+}
+
+FC_INLINE void FC_NAME(pool_operate)(const fc_pool_strip *s, const fc_pool_operation operation)
+{
+    const int few = s->taps_h == s->taps_w && s->tap_h == 1 && (s->lane_step == 1 || (s->lane_step == 2 && s->tap_w == 1));
+    if (few && s->taps_w == 2)
+        FC_NAME(pool_few)(s, 2, operation);
+    else if (few && s->taps_w == 3)
+        FC_NAME(pool_few)(s, 3, operation);
+    else
+        FC_NAME(pool_any)(s, operation != FC_POOL_SUM, operation);
+}
+
+static void FC_NAME(pool_max)(const fc_pool_strip *s) { FC_NAME(pool_operate)(s, FC_POOL_MAX); }
+static void FC_NAME(pool_argmax)(const fc_pool_strip *s) { FC_NAME(pool_operate)(s, FC_POOL_ARGMAX); }
+static void FC_NAME(pool_mean)(const fc_pool_strip *s) { FC_NAME(pool_operate)(s, FC_POOL_SUM); }
+#undef FC_POOL_BUFFER
