@@ -24,7 +24,7 @@ enum { FC_WINOGRAD_IMAGE_BYTES = 8 << 20, FC_WINOGRAD_FILTER_BYTES = 16 << 20, F
 
 /* Winograd's weight gradient: tiles in a block, unless their transforms exceed a thread's scratch; tiles between two visits of
  * the sum, whose panels of x and dy share an L1; bytes of the sum of some filters, in L3. */
-enum { FC_WINOGRAD_GRADIENT_TILES = 448, FC_WINOGRAD_GRADIENT_DEPTH = 96, FC_WINOGRAD_SUM_BYTES = 12 << 20 };
+enum { FC_WINOGRAD_GRADIENT_TILES = 448, FC_WINOGRAD_GRADIENT_DEPTH = 128, FC_WINOGRAD_SUM_BYTES = 12 << 20 };
 
 /* Panels of pixels that each panel of weights must meet for the direct kernels to pack it: with 28 (28 x 28 pixels, 1x1)
  * reading it in place was 1 % faster, with 98 packing 3 %, with 2 to 7 in place 10 to 30 %. */
