@@ -87,8 +87,9 @@ def _flat_indices(indices: Array, size: Sequence[int], column_major: bool) -> Ar
     if column_major and len(size) == 2:
         row, column = np.divmod(indices, size[1])
         indices = column * size[0] + row
-    planes: Array = np.arange(math.prod(indices.shape[:2])).reshape(indices.shape[:2] + (1,) * len(size))
-    return indices + planes * math.prod(size)
+    planes = np.arange(math.prod(indices.shape[:2])).reshape(indices.shape[:2] + (1,) * len(size))
+    flat: Array = indices + planes * math.prod(size)
+    return flat
 
 
 class MaxPool(op_max_pool.MaxPool):  # type: ignore[misc]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 onnx = pytest.importorskip("onnx")
@@ -22,7 +22,7 @@ OPS = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the package makes the data of all its tests, overflowing casts too, on import
-    NODE_TESTS = [case for op in OPS for case in collect_testcases(op)]
+    NODE_TESTS = [case for case in collect_testcases(None) if case.model.graph.node[0].op_type in OPS]
 
 
 def test_node_tests_were_found() -> None:
@@ -35,6 +35,7 @@ def test_every_operator_is_ours() -> None:
     assert {op.__name__ for op in ours.operators()} == set(OPS)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # the stock MaxPool pads integers with NaN
 @pytest.mark.parametrize("case", NODE_TESTS, ids=lambda case: case.name)
 def test_node(case) -> None:
     evaluator = ReferenceEvaluator(case.model, new_ops=ours.operators())
@@ -87,12 +88,17 @@ AUTO_PADS = st.sampled_from(["NOTSET", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VA
 
 
 @st.composite
-def layers(draw: st.DrawFn, dilate: int = 2) -> tuple[tuple[int, ...], dict[str, Any]]:
-    """Shape of an input, and attributes of a window that fits into it."""
+def layers(draw: st.DrawFn) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """Shape of an input, and attributes of a window that fits into it.
+
+    With automatic padding ONNX Runtime refuses dilation or forgets it, and cuts pixels off where windows lie apart.
+    """
     rank = draw(st.integers(1, 2))
-    kernel, strides, dilations = (numbers(draw, rank, 1, most) for most in (3, 3, dilate))
+    kernel, strides, dilations = (numbers(draw, rank, 1, 3) for _ in range(3))
     auto_pad = draw(AUTO_PADS)
-    size = numbers(draw, rank, 5, 9)  # a window spans at most 5 pixels
+    if auto_pad.startswith("SAME"):
+        strides, dilations = [min(pair) for pair in zip(strides, kernel, strict=True)], [1] * rank
+    size = numbers(draw, rank, 7, 9)  # a window spans at most 7 pixels
     attributes = {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "auto_pad": auto_pad}
     if auto_pad == "NOTSET":
         limits = [k - 1 for k in kernel] * 2
@@ -112,7 +118,7 @@ def test_conv_is_onnxruntimes(layer: tuple, groups: int, bias: bool) -> None:
 def test_conv_transpose_is_onnxruntimes(layer: tuple, groups: int, bias: bool, data: st.DataObject) -> None:
     (images, channels, *size), attributes = layer
     strides, dilations = attributes["strides"], attributes["dilations"]
-    extra = [data.draw(st.integers(0, max(s, d) - 1)) for s, d in zip(strides, dilations, strict=True)]
+    extra = [data.draw(st.integers(0, s - 1)) for s in strides]  # ONNX Runtime refuses what only the dilation allows
     spans = [d * (k - 1) + 1 for d, k in zip(dilations, attributes["kernel_shape"], strict=True)]
     full = [(n - 1) * s + span for n, s, span in zip(size, strides, spans, strict=True)]
     if attributes["auto_pad"] == "NOTSET" and data.draw(st.booleans()):
@@ -136,6 +142,41 @@ def test_average_pool_is_onnxruntimes(layer: tuple, ceil: bool, with_pad: bool) 
     shape, attributes = layer
     rounded = ceil and attributes["auto_pad"] == "NOTSET"
     compare("AveragePool", [normal(shape)], ceil_mode=int(rounded), count_include_pad=int(with_pad), **attributes)
+
+
+@pytest.mark.parametrize("op", ["Conv", "MaxPool", "AveragePool"])
+@pytest.mark.parametrize(
+    ("auto_pad", "stride", "kernel", "dilation", "pads"),
+    [
+        ("SAME_UPPER", 1, 3, 2, [2, 2]),
+        ("SAME_UPPER", 2, 3, 2, [1, 2]),
+        ("SAME_LOWER", 2, 3, 2, [2, 1]),
+        ("SAME_UPPER", 3, 1, 1, [0, 0]),
+        ("VALID", 2, 2, 3, [0, 0]),
+    ],
+)
+def test_automatic_padding(op: str, auto_pad: str, stride: int, kernel: int, dilation: int, pads: list[int]) -> None:
+    arrays = [normal((2, 3, 8)), normal((4, 3, kernel))][: 1 + (op == "Conv")]
+    window = {"kernel_shape": [kernel], "strides": [stride], "dilations": [dilation]}
+    (got,) = evaluate(ours.operators(), op, arrays, auto_pad=auto_pad, **window)
+    (want,) = evaluate(ours.operators(), op, arrays, pads=pads, **window)
+    np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER", "VALID"])
+def test_automatic_padding_does_not_round_up(op: str, auto_pad: str) -> None:
+    arrays, window = [normal((2, 3, 8, 9))], {"kernel_shape": [3, 2], "strides": [2, 2], "auto_pad": auto_pad}
+    got = evaluate(ours.operators(), op, arrays, ceil_mode=1, **window)
+    np.testing.assert_array_equal(got, evaluate(ours.operators(), op, arrays, **window))
+
+
+def test_transposed_same_padding_can_add_pixels() -> None:
+    arrays = [normal((2, 3, 5)), normal((3, 4, 1))]
+    (got,) = evaluate(ours.operators(), "ConvTranspose", arrays, strides=[2], auto_pad="SAME_UPPER")
+    (want,) = evaluate(ours.operators(), "ConvTranspose", arrays, strides=[2], output_padding=[1])
+    assert got.shape == (2, 4, 10)
+    np.testing.assert_array_equal(got, want)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 7), (2, 3, 5, 4), (2, 3, 4, 3, 2)], ids=str)
