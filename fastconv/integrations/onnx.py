@@ -1,6 +1,7 @@
 """ONNX operators for the reference evaluator: ``ReferenceEvaluator(model, new_ops=operators())``.
 
-Problems with more than two spatial axes, and dtypes that fastconv does not compute, go to the stock operators.
+Problems with more than two spatial axes, and dtypes that fastconv does not compute, go to the stock operators. A pool's
+padding must be smaller than its dilated kernel, as in ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -61,7 +62,10 @@ class Conv(op_conv.Conv):  # type: ignore[misc]
 
 
 class ConvTranspose(op_conv_transpose.ConvTranspose):  # type: ignore[misc]
-    """Transposed convolution; an ``output_shape`` may exceed what the filters reach as ``output_padding`` may."""
+    """Transposed convolution.
+
+    An ``output_shape`` that goes on for a whole stride, or dilation, beyond all filters is a ValueError.
+    """
 
     def _run(self, X: Array, W: Array, B: Array | None = None, **attributes: Any) -> tuple[Any, ...]:
         if not _served(X):

@@ -224,6 +224,11 @@ def test_kernel_shape_of_other_weights_is_refused(rng: np.random.Generator) -> N
         evaluate(ours.operators(), "Conv", arrays, kernel_shape=[3, 3])
 
 
+def test_output_shape_out_of_reach_is_refused() -> None:
+    with pytest.raises(ValueError, match="output_padding of 2"):
+        evaluate(ours.operators(), "ConvTranspose", [normal((2, 3, 5)), normal((3, 4, 1))], output_shape=[7])
+
+
 def test_unknown_auto_pad_is_refused(rng: np.random.Generator) -> None:
     with pytest.raises(ValueError, match="auto_pad"):
         evaluate(ours.operators(), "MaxPool", [rng.normal(size=(1, 2, 5, 6))], kernel_shape=[2, 2], auto_pad="SAME")

@@ -1,6 +1,7 @@
 """Whole networks that the onnx package ships, with random weights, against ONNX Runtime.
 
-The package has their graphs and the shapes of their weights. FASTCONV_ONNX_MODELS=all runs the large ones too.
+The package has their graphs and the shapes of their weights. FASTCONV_ONNX_MODELS=all runs those of 60 million weights
+and more, too.
 """
 
 import math
@@ -16,27 +17,43 @@ onnxruntime = pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper
 from onnx.backend.test import loader
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.ops.op_batch_normalization import BatchNormalization_14
 
 from fastconv.integrations.onnx import operators
 
 DATA = Path(loader.DATA_DIR)
-SMALL = ("squeezenet", "inception_v1")
-LARGE = ("bvlc_alexnet", "densenet121", "inception_v2", "resnet50", "shufflenet", "vgg19", "zfnet512")
+SMALL = ("densenet121", "inception_v1", "inception_v2", "resnet50", "shufflenet", "squeezenet")
+LARGE = ("bvlc_alexnet", "vgg19", "zfnet512")
 CONVERTED = [
     case
     for case in loader.load_model_tests(kind="pytorch-converted")
     if any(word in case.name for word in ("Conv", "MaxPool", "AvgPool"))
 ]
-OURS = {op.__name__: op for op in operators()}
 
 
-def weights(node: onnx.NodeProto, place: int, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Draw the input of `node` at `place` so that its output is about as large as its input."""
+class BatchNormalization(BatchNormalization_14):
+    """The operator for inference: the package's own for opset 9 takes mean and variance of the images it is given."""
+
+
+NEW_OPS = [*operators(), BatchNormalization]
+OURS = {op.__name__: op for op in NEW_OPS}
+
+
+Users = dict[str, tuple[onnx.NodeProto, int]]
+
+
+def draw(value: str, shape: tuple[int, ...], users: Users, rng: np.random.Generator) -> np.ndarray:
+    """Draw a weight so that its node's output is about as large as its input."""
+    node, place = users[value]
+    if node.op_type == "Unsqueeze":
+        node, place = users[node.output[0]]
+    normal = rng.standard_normal(shape, dtype=np.float32)
     if node.op_type in ("Conv", "Gemm") and place == 1:
-        return rng.normal(scale=math.sqrt(2 / math.prod(shape[1:])), size=shape)  # He et al., arXiv:1502.01852
-    if node.op_type == "BatchNormalization" and place in (1, 4):  # scale and variance
-        return rng.uniform(0.8, 1.2, size=shape)
-    return rng.normal(scale=0.1, size=shape)
+        return normal * np.float32(math.sqrt(2 / math.prod(shape[1:])))  # He et al., arXiv:1502.01852
+    if node.op_type == "Mul" or (node.op_type == "BatchNormalization" and place in (1, 4)):  # scale and variance
+        ends_branch = place == 1 and users[node.output[0]][0].op_type == "Sum"  # sums of branches would add up
+        return (0.3 if ends_branch else 1.0) * np.exp(normal / 10)
+    return normal / 10
 
 
 def load(name: str, rng: np.random.Generator) -> onnx.ModelProto:
@@ -50,7 +67,7 @@ def load(name: str, rng: np.random.Generator) -> onnx.ModelProto:
     }
     kept = [tensor for tensor in graph.initializer if tensor.name not in drawn]
     new = [
-        numpy_helper.from_array(weights(*users[value], shape, rng).astype(np.float32), value)
+        numpy_helper.from_array(draw(value, shape, users, rng), value)
         for value, shape in drawn.items()
         if value in users
     ]
@@ -81,18 +98,18 @@ def load(name: str, rng: np.random.Generator) -> onnx.ModelProto:
 def test_network(name: str, rng: np.random.Generator) -> None:
     model = load(name, rng)
     (image,) = model.graph.input
-    feeds = {image.name: rng.normal(size=(1, 3, 224, 224)).astype(np.float32)}
+    feeds = {image.name: rng.standard_normal((1, 3, 224, 224), dtype=np.float32)}
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     (want,) = session.run(None, feeds)
-    evaluator = ReferenceEvaluator(model, new_ops=operators())
+    evaluator = ReferenceEvaluator(model, new_ops=NEW_OPS)
     assert all(type(node) is OURS.get(node.op_type, type(node)) for node in evaluator.rt_nodes_)
     (got,) = evaluator.run(None, feeds)
     assert got.shape == want.shape
     assert got.dtype == want.dtype
-    assert 1e-3 < want.std() < 1e3
-    np.testing.assert_allclose(got, want, rtol=0, atol=1e-4 * want.std())
+    assert 1e-2 < want.std() < 1e2
+    np.testing.assert_allclose(got, want, rtol=0, atol=3e-5 * want.std())
 
 
 def test_converted_layers_were_found() -> None:
