@@ -77,10 +77,10 @@ def load(name: str, rng: np.random.Generator) -> onnx.ModelProto:
     outputs = [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)]
     known = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in known]
-    opsets = list(model.opset_import)
-    return helper.make_model(
-        helper.make_graph(nodes, name, inputs, outputs, kept + new), opset_imports=opsets, ir_version=8
-    )
+    bare = helper.make_graph(nodes, name, inputs, outputs, kept)
+    model = helper.make_model(bare, opset_imports=list(model.opset_import), ir_version=8)
+    model.graph.initializer.extend(new)  # last, for make_model copies the graph, slowly
+    return model
 
 
 @pytest.mark.parametrize(
