@@ -1,198 +1,239 @@
-"""DeZero's convolutions and pools over fastconv: ``from fastconv.integrations import dezero; dezero.patch()``.
+"""DeZero's convolutions and pooling over fastconv, gradients included.
 
-``conv2d``, ``deconv2d``, ``pooling`` and ``average_pooling`` look up their `Function` classes when they are called.
-These are what is replaced, so that every copy of the functions follows, whoever imported it and when.
+``from fastconv.integrations.dezero import patch; patch()`` or ``with patch(): ...``. The functions, and the layers and
+models that call them, stay, so code that has imported them is served too; what changes are the `Function` classes that
+they record. Arrays of CuPy, dtypes that fastconv does not compute, max pooling with padding, which in DeZero is of zeros
+that can win, and every error are DeZero's own.
 
-Each gradient is a `Function` itself, so that gradients have gradients, of any order. ``conv2d_simple`` and
-``pooling_simple``, which show the way through ``im2col``, stay as they are.
+DeZero 0.0.13 names ``np.int`` as it is imported, which NumPy 1.24 took away; this module lends it for the import.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import numpy as np
-from dezero import functions_conv as stock
-from dezero.core import Function
-from dezero.utils import pair
 
 import fastconv
 from fastconv.arrays import Array
-from fastconv.integrations.swap import Patch, Swap
+from fastconv.integrations._patch import Patch, Replacements
+
+
+@contextmanager
+def _numpy_int() -> Iterator[None]:
+    """Lend NumPy its former ``int`` if it has none."""
+    lend = "int" not in vars(np)
+    if lend:
+        np.int = int  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        if lend:
+            del np.int  # type: ignore[attr-defined]
+
+
+with _numpy_int():
+    from dezero import functions, functions_conv
+from dezero.core import Function
+from dezero.utils import get_conv_outsize, get_deconv_outsize, pair
 
 __all__ = ["patch"]
 
-# What fastconv refuses is DeZero's to compute, or to refuse in its own words.
-_REFUSED = (TypeError, ValueError)
+_FLOATS = (np.float16, np.float32, np.float64)
 
 
-class _Conv2d(stock.Conv2d):  # type: ignore[misc]
-    def forward(self, x: Array, W: Array, b: Array | None) -> Array:
-        try:
-            if b is not None:  # DeZero adds it in place: it does not promote the result
-                b = b.astype(np.result_type(x, W), copy=False)
-            return fastconv.conv2d(x, W, b, stride=self.stride, padding=self.pad)
-        except _REFUSED:
-            return super().forward(x, W, b)  # type: ignore[no-any-return]
-
-    def backward(self, gy: Any) -> tuple[Any, Any, Any]:
-        x, W, b = self.inputs
-        gx = _Deconv2d(self.stride, self.pad, x.shape[2:])(gy, W, None)
-        gb = None if b.data is None else gy.sum(axis=(0, 2, 3))
-        return gx, _Conv2DGradW(self)(x, gy), gb
+def _ours(*arrays: Any) -> bool:
+    """Tell whether arrays are four-dimensional, of NumPy and of dtypes that fastconv computes."""
+    return all(isinstance(array, np.ndarray) and array.ndim == 4 and array.dtype in _FLOATS for array in arrays)
 
 
-class _Deconv2d(stock.Deconv2d):  # type: ignore[misc]
-    def forward(self, x: Array, W: Array, b: Array | None) -> Array:
-        size = self.outsize
-        try:
-            if size is None:
-                size = [
-                    stock.get_deconv_outsize(*axis) for axis in zip(x.shape[2:], W.shape[2:], self.stride, self.pad)
-                ]  # noqa: B905
-            shape = (x.shape[0], W.shape[1], *pair(tuple(size) if isinstance(size, list) else size))
-            y = fastconv.conv2d_backward_input(x, W, shape, stride=self.stride, padding=self.pad)
-        except _REFUSED:
-            return super().forward(x, W, b)  # type: ignore[no-any-return]
-        if b is not None:
-            y += b.reshape(-1, 1, 1)
+def _outputs(size: Sequence[int], kernel: Sequence[int], how: dict[str, Any]) -> tuple[int, ...] | None:
+    """Return the size of the output; None for windows that DeZero shall refuse or make something of."""
+    stride, padding = how["stride"], how["padding"]
+    if not all(isinstance(n, int) for n in (*kernel, *stride, *padding)):
+        return None
+    if min(*size, *kernel, *stride) < 1 or min(padding) < 0:
+        return None
+    outputs = tuple(get_conv_outsize(*axis) for axis in zip(size, kernel, stride, padding, strict=True))
+    return outputs if min(outputs) > 0 else None
+
+
+def _bias(b: Any, channels: int, dtype: Any) -> Array | None:
+    """Return a bias in the dtype of the output, which DeZero adds it to in place; None if fastconv does not take it."""
+    served = isinstance(b, np.ndarray) and b.shape == (channels,) and b.dtype in _FLOATS
+    return b.astype(dtype, copy=False) if served else None
+
+
+def _how(function: Any) -> dict[str, Any]:
+    return {"stride": function.stride, "padding": function.pad}
+
+
+class Conv2d(functions_conv.Conv2d):  # type: ignore[misc]
+    """Convolution; its gradients are `Deconv2d` and `Conv2DGradW`, as in DeZero."""
+
+    def forward(self, x: Array, W: Array, b: Array | None) -> Any:
+        """Convolve (N, C, H, W) with (OC, C, KH, KW) and bias (OC,) or None."""
+        if not _ours(x, W) or x.shape[1] != W.shape[1] or 0 in W.shape:
+            return super().forward(x, W, b)
+        bias = _bias(b, len(W), np.result_type(x, W))
+        if (b is not None and bias is None) or _outputs(x.shape[2:], W.shape[2:], _how(self)) is None:
+            return super().forward(x, W, b)
+        return fastconv.conv2d(x, W, bias, **_how(self))
+
+
+class Deconv2d(functions_conv.Deconv2d):  # type: ignore[misc]
+    """Transposed convolution, which is the gradient of a convolution by its images."""
+
+    def forward(self, x: Array, W: Array, b: Array | None) -> Any:
+        """Convolve (N, C, H, W) with (C, OC, KH, KW), transposed; ``outsize`` is the size of the output if given."""
+        if not _ours(x, W) or x.shape[1] != W.shape[0] or 0 in W.shape or 0 in x.shape[2:]:
+            return super().forward(x, W, b)
+        bias = _bias(b, W.shape[1], np.result_type(x, W))
+        if self.outsize is None:
+            axes = zip(x.shape[2:], W.shape[2:], self.stride, self.pad, strict=True)
+            size = tuple(get_deconv_outsize(*axis) for axis in axes)
+        else:
+            size = pair(self.outsize)
+        if (b is not None and bias is None) or _outputs(size, W.shape[2:], _how(self)) != x.shape[2:]:
+            return super().forward(x, W, b)
+        y = fastconv.conv2d_backward_input(x, W, (len(x), W.shape[1], *size), **_how(self))
+        if bias is not None:
+            y += bias.reshape(1, -1, 1, 1)
         return y
 
-    def backward(self, gy: Any) -> tuple[Any, Any, Any]:
-        x, W, b = self.inputs
-        gx = _Conv2d(self.stride, self.pad)(gy, W, None)
-        gb = None if b.data is None else gy.sum(axis=(0, 2, 3))
-        return gx, _Conv2DGradW(self)(gy, x), gb
+
+class Conv2DGradW(functions_conv.Conv2DGradW):  # type: ignore[misc]
+    """The gradient of a convolution by its filters."""
+
+    def forward(self, x: Array, gy: Array) -> Any:
+        """Return (OC, C, KH, KW) from the images and the gradient of the output."""
+        how, kernel = _how(self), self.kernel_size
+        if not _ours(x, gy) or len(x) != len(gy) or 0 in (gy.shape[1], x.shape[1]):
+            return super().forward(x, gy)
+        if _outputs(x.shape[2:], kernel, how) != gy.shape[2:]:
+            return super().forward(x, gy)
+        return fastconv.conv2d_backward_weight(gy, x, (gy.shape[1], x.shape[1], *kernel), **how)
 
 
-class _Conv2DGradW(stock.Conv2DGradW):  # type: ignore[misc]
-    def forward(self, x: Array, gy: Array) -> Array:
-        try:
-            shape = (gy.shape[1], x.shape[1], *self.kernel_size)
-            return fastconv.conv2d_backward_weight(gy, x, shape, stride=self.stride, padding=self.pad)
-        except _REFUSED:
-            return super().forward(x, gy)  # type: ignore[no-any-return]
-
-    def backward(self, ggW: Any) -> tuple[Any, Any]:
-        x, gy = self.inputs
-        gx = _Deconv2d(self.stride, self.pad, x.shape[2:])(gy, ggW, None)
-        return gx, _Conv2d(self.stride, self.pad)(x, ggW, None)
+def _window(function: Any, x: Any) -> dict[str, Any] | None:
+    """Return the window of a pooling function as fastconv takes it; None for what DeZero shall compute or refuse."""
+    if not _ours(x):
+        return None
+    how = {"kernel_size": pair(function.kernel_size), "stride": pair(function.stride), "padding": pair(function.pad)}
+    served = _outputs(x.shape[2:], how["kernel_size"], how) is not None
+    within = all(p < k for p, k in zip(how["padding"], how["kernel_size"], strict=True))
+    return how if served and within else None
 
 
-class _Pooling(stock.Pooling):  # type: ignore[misc]
-    """DeZero's zeros around the image are pixels, which may be a maximum: they are put there, and cut off again."""
+class Pooling(functions_conv.Pooling):  # type: ignore[misc]
+    """Max pooling. ``indexes`` are places in the plane, not in the window, if ``window`` is not None."""
 
-    indexes: Array | None = None  # set by DeZero's own forward pass, and then its backward pass follows
+    window: dict[str, Any] | None = None
 
-    def forward(self, x: Array) -> Array:
-        try:
-            return fastconv.max_pool2d(self.padded(x), pair(self.kernel_size), stride=pair(self.stride))
-        except _REFUSED:
-            return super().forward(x)  # type: ignore[no-any-return]
+    def forward(self, x: Array) -> Any:
+        """Pool (N, C, H, W), and keep where the maxima are."""
+        window = _window(self, x)
+        if window is None or any(window["padding"]):
+            return super().forward(x)
+        self.window = window
+        y, self.indexes = fastconv.max_pool2d(x, return_indices=True, **window)
+        return y
 
     def backward(self, gy: Any) -> Any:
-        return super().backward(gy) if self.indexes is not None else _Scatter(self)(gy)
-
-    def padded(self, x: Array) -> Array:
-        """Return the image with its zeros."""
-        ph, pw = pair(self.pad)
-        return np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw))) if ph or pw else x
+        """Return the gradient by the images, as a variable with a gradient of its own."""
+        return super().backward(gy) if self.window is None else Pooling2DGrad(self)(gy)
 
 
-class _Scatter(Function):  # type: ignore[misc]
-    """Gradient of a max pool: each window's goes to its first maximum."""
+class Pooling2DGrad(Function):  # type: ignore[misc]
+    """The gradient of `Pooling`: scatters to the maxima."""
 
-    def __init__(self, pool: _Pooling) -> None:
-        self.pool = pool
+    def __init__(self, pooling: Pooling) -> None:
+        self.pooling = pooling
 
     def forward(self, gy: Array) -> Array:
-        pool = self.pool
-        x = pool.inputs[0].data
-        gx = fastconv.max_pool2d_backward(gy, pool.padded(x), pair(pool.kernel_size), stride=pair(pool.stride))
-        (ph, pw), (h, w) = pair(pool.pad), x.shape[2:]
-        return gx[:, :, ph : ph + h, pw : pw + w].astype(x.dtype, copy=False)
+        """Return (N, C, H, W), in the dtype of the images, from (N, C, OH, OW)."""
+        x, window = self.pooling.inputs[0].data, self.pooling.window
+        gx = fastconv.max_pool2d_backward(gy, x, indices=self.pooling.indexes, **window or {})
+        return gx.astype(x.dtype, copy=False)
 
     def backward(self, ggx: Any) -> Any:
-        return _Gather(self.pool)(ggx)
+        """Return the gradient by ``gy``."""
+        return Pooling2DWithIndexes(self.pooling)(ggx)
 
 
-class _Gather(Function):  # type: ignore[misc]
-    """Take the pixels that were the maxima of their windows: the transpose of `_Scatter`."""
+class Pooling2DWithIndexes(Function):  # type: ignore[misc]
+    """The gradient of `Pooling2DGrad`: gathers from the places of the maxima."""
 
-    def __init__(self, pool: _Pooling) -> None:
-        self.pool = pool
-
-    def forward(self, g: Array) -> Array:
-        pool = self.pool
-        x, kernel, stride = pool.padded(pool.inputs[0].data), pair(pool.kernel_size), pair(pool.stride)
-        _, indices = fastconv.max_pool2d(x, kernel, stride=stride, return_indices=True)
-        flat = (*indices.shape[:2], -1)
-        return np.take_along_axis(pool.padded(g).reshape(flat), indices.reshape(flat), 2).reshape(indices.shape)
-
-    def backward(self, gg: Any) -> Any:
-        return _Scatter(self.pool)(gg)
-
-
-class _AveragePooling(stock.AveragePooling):  # type: ignore[misc]
-    served = False
+    def __init__(self, pooling: Pooling) -> None:
+        self.pooling = pooling
 
     def forward(self, x: Array) -> Array:
+        """Return (N, C, OH, OW) from (N, C, H, W)."""
+        indexes = self.pooling.indexes
+        planes, places = (*x.shape[:2], prod(x.shape[2:])), (*x.shape[:2], prod(indexes.shape[2:]))
+        return np.take_along_axis(x.reshape(planes), indexes.reshape(places), 2).reshape(indexes.shape)
+
+    def backward(self, gy: Any) -> Any:
+        """Return the gradient by ``x``."""
+        return Pooling2DGrad(self.pooling)(gy)
+
+
+class AveragePooling(functions_conv.AveragePooling):  # type: ignore[misc]
+    """Average pooling, over zeros in the padding."""
+
+    window: dict[str, Any] | None = None
+
+    def forward(self, x: Array) -> Any:
+        """Pool (N, C, H, W)."""
+        self.window = _window(self, x)
+        if self.window is None:
+            return super().forward(x)
         self.input_shape = x.shape
-        try:
-            kernel, stride, pad = pair(self.kernel_size), pair(self.stride), pair(self.pad)
-            y = fastconv.avg_pool2d(x, kernel, stride=stride, padding=pad)
-        except _REFUSED:
-            return super().forward(x)  # type: ignore[no-any-return]
-        self.served = True
-        return y
+        return fastconv.avg_pool2d(x, **self.window)
 
     def backward(self, gy: Any) -> Any:
-        return _Spread(self)(gy) if self.served else super().backward(gy)
+        """Return the gradient by the images, as a variable with a gradient of its own."""
+        return super().backward(gy) if self.window is None else AveragePooling2DGrad(self)(gy)
 
 
-class _Spread(Function):  # type: ignore[misc]
-    """Gradient of an average pool."""
+class AveragePooling2DGrad(Function):  # type: ignore[misc]
+    """The gradient of `AveragePooling`."""
 
-    def __init__(self, pool: _AveragePooling) -> None:
-        self.pool = pool
+    def __init__(self, pooling: AveragePooling) -> None:
+        self.pooling = pooling
 
     def forward(self, gy: Array) -> Array:
-        pool = self.pool
-        kernel, stride, pad = pair(pool.kernel_size), pair(pool.stride), pair(pool.pad)
-        return fastconv.avg_pool2d_backward(gy, pool.input_shape, kernel, stride=stride, padding=pad)
+        """Return (N, C, H, W) from (N, C, OH, OW)."""
+        return fastconv.avg_pool2d_backward(gy, self.pooling.input_shape, **self.pooling.window or {})
 
     def backward(self, ggx: Any) -> Any:
-        return _AveragePooling(self.pool.kernel_size, self.pool.stride, self.pool.pad)(ggx)
+        """Return the gradient by ``gy``."""
+        of = self.pooling
+        return AveragePooling(of.kernel_size, of.stride, of.pad)(ggx)
 
 
-_SWAP = Swap(
-    {
-        stock: {
-            "Conv2d": _Conv2d,
-            "Deconv2d": _Deconv2d,
-            "Conv2DGradW": _Conv2DGradW,
-            "Pooling": _Pooling,
-            "AveragePooling": _AveragePooling,
-        }
-    }
+def conv2d_simple(x: Any, W: Any, b: Any = None, stride: Any = 1, pad: Any = 0) -> Any:
+    """Compute DeZero's convolution by a matrix of its windows as its other convolution."""
+    return functions_conv.conv2d(x, W, b, stride, pad)
+
+
+_REPLACEMENTS = Replacements(
+    [
+        *((functions_conv, new.__name__, new) for new in (Conv2d, Deconv2d, Conv2DGradW, Pooling, AveragePooling)),
+        *((module, "conv2d_simple", conv2d_simple) for module in (functions_conv, functions)),
+    ]
 )
 
 
 def patch() -> Patch:
-    """Let DeZero convolve and pool with fastconv, forward and backward, from now on or for a ``with`` block.
-
-    Served are arrays of float16, float32 and float64 in NumPy's memory. All else, integers and CuPy's arrays too, goes
-    to DeZero's own code, which also raises the errors. A graph that was recorded under a patch computes its gradients
-    with fastconv after it, too.
+    """Let DeZero compute with fastconv, until `Patch.undo` or the end of a ``with`` block.
 
     Returns
     -------
     Patch
-        A context manager that takes fastconv out again on exit, or by ``undo()``. Patches may be nested.
-
-    Notes
-    -----
-    DeZero 0.0.13 says ``np.int``, which NumPy 1.24 has removed: set ``numpy.int = int`` before the first import of
-    ``dezero`` or of this module. With NumPy 2 the weights of its layers are float64, whatever their ``dtype`` says.
+        Patches may be nested. What was recorded under a patch keeps its maxima and windows after it.
     """
-    return Patch(_SWAP)
+    return Patch(_REPLACEMENTS)
