@@ -1,9 +1,9 @@
 """DeZero's convolutions and pooling over fastconv, gradients included.
 
 ``from fastconv.integrations.dezero import patch; patch()`` or ``with patch(): ...``. The functions, and the layers and
-models that call them, stay, so code that has imported them is served too; what changes are the `Function` classes that
-they record. Arrays of CuPy, dtypes that fastconv does not compute, max pooling with padding, which in DeZero is of zeros
-that can win, and every error are DeZero's own.
+models that call them, stay, so code that has imported them is served too; what changes are the `Function` classes
+that they record. Only ``conv2d_simple`` is itself replaced. CuPy's arrays, dtypes that fastconv does not compute, max
+pooling with padding, which in DeZero is of zeros that can win, and every error are DeZero's own.
 
 DeZero 0.0.13 names ``np.int`` as it is imported, which NumPy 1.24 took away; this module lends it for the import.
 """
@@ -25,20 +25,21 @@ from fastconv.integrations._patch import Patch, Replacements
 @contextmanager
 def _numpy_int() -> Iterator[None]:
     """Lend NumPy its former ``int`` if it has none."""
-    lend = "int" not in vars(np)
+    names = vars(np)
+    lend = "int" not in names
     if lend:
-        np.int = int  # type: ignore[attr-defined]
+        names["int"] = int
     try:
         yield
     finally:
         if lend:
-            del np.int  # type: ignore[attr-defined]
+            del names["int"]
 
 
 with _numpy_int():
     from dezero import functions, functions_conv
-from dezero.core import Function
-from dezero.utils import get_conv_outsize, get_deconv_outsize, pair
+    from dezero.core import Function
+    from dezero.utils import get_conv_outsize, get_deconv_outsize, pair
 
 __all__ = ["patch"]
 
