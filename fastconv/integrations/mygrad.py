@@ -53,6 +53,8 @@ def _conv_how(x: Array, w: Array, stride: Any, padding: Any, dilation: Any) -> d
     if steps is None or pads is None or holes is None:
         return None
     padded = [n + 2 * pad for n, pad in zip(x.shape[2:], pads, strict=True)]
+    if any(k * hole > n for n, k, hole in zip(padded, w.shape[2:], holes, strict=True)):
+        return None  # MyGrad wants room for the holes behind the last tap, too
     span = [(k - 1) * hole + 1 for k, hole in zip(w.shape[2:], holes, strict=True)]
     return {"stride": steps, "padding": pads, "dilation": holes} if _tiles(padded, span, steps) else None
 

@@ -101,6 +101,16 @@ def test_average_pooling(rng: np.random.Generator, calls: list[str], how: tuple)
     compare(calls, names, lambda x: F.average_pooling(x, *how), rng.normal(size=(2, 3, 7, 8)))
 
 
+def test_gradient_of_average_pooling_keeps_float32(rng: np.random.Generator) -> None:
+    """DeZero's own is of float64, as it divides by an array of integers."""
+    x = rng.normal(size=(2, 3, 6, 6)).astype(np.float32)
+    want = run(lambda x: F.average_pooling(x, 2, 2), x)[1]
+    with patch():
+        got = run(lambda x: F.average_pooling(x, 2, 2), x)[1]
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, want, rtol=2e-6)
+
+
 def test_average_pooling_of_a_window_that_is_not_square(rng: np.random.Generator) -> None:
     """DeZero takes its height for its width in the gradient, and raises an IndexError."""
     x = rng.normal(size=(2, 3, 7, 8))
