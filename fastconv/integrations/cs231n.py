@@ -2,11 +2,12 @@
 
 ``from fastconv.integrations.cs231n import *`` takes the place of the assignment's ``fast_layers`` and its
 convolutional ``layer_utils``. A cache is what the assignment's naive layer keeps; no im2col matrix is stored.
+Spatial batch normalisation is that of the assignment, in NumPy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,9 +19,16 @@ from fastconv.pool import max_pool2d, max_pool2d_backward
 Param: TypeAlias = Mapping[str, int]
 ConvCache: TypeAlias = tuple[Array, Array, Array, Param]
 PoolCache: TypeAlias = tuple[Array, Param]
+NormParam: TypeAlias = MutableMapping[str, Any]
+NormCache: TypeAlias = tuple[Array, Array, Array, str]
+ConvNormCache: TypeAlias = tuple[ConvCache, NormCache, Array]
 
 __all__ = [
     "conv_backward_fast",
+    "conv_bn_relu_backward",
+    "conv_bn_relu_forward",
+    "conv_bn_relu_pool_backward",
+    "conv_bn_relu_pool_forward",
     "conv_forward_fast",
     "conv_relu_backward",
     "conv_relu_forward",
@@ -90,3 +98,85 @@ def conv_relu_pool_backward(dout: Array, cache: tuple[ConvCache, Array, PoolCach
     """Return (dx, dw, db) of `conv_relu_pool_forward`."""
     conv_cache, relu_cache, pool_cache = cache
     return conv_relu_backward(max_pool_backward_fast(dout, pool_cache), (conv_cache, relu_cache))
+
+
+def _normalize(x: Array, gamma: Array, beta: Array, bn_param: NormParam) -> tuple[Array, NormCache]:
+    """Normalise each channel of (N, C, H, W) over images and pixels, then scale by gamma and shift by beta, (C,).
+
+    ``bn_param`` holds "mode", "train" or "test", and maybe "eps" (1e-5), "momentum" (0.9), "running_mean" and
+    "running_var" (zeros). Training moves the last two towards the batch's mean and biased variance and stores them;
+    the test mode normalises by them.
+    """
+    mode, channels = bn_param["mode"], x.shape[1]
+    running_mean = bn_param.get("running_mean", np.zeros(channels, x.dtype))
+    running_var = bn_param.get("running_var", np.zeros(channels, x.dtype))
+    if mode == "train":
+        mean, var = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
+        momentum = bn_param.get("momentum", 0.9)
+        bn_param["running_mean"] = momentum * running_mean + (1 - momentum) * mean
+        bn_param["running_var"] = momentum * running_var + (1 - momentum) * var
+    elif mode == "test":
+        mean, var = running_mean, running_var
+    else:
+        raise ValueError(f'Invalid forward batchnorm mode "{mode}"')
+    inverse = 1 / np.sqrt(var + bn_param.get("eps", 1e-5))
+    normalized = (x - _per_channel(mean)) * _per_channel(inverse)
+    return _per_channel(gamma) * normalized + _per_channel(beta), (normalized, gamma, inverse, mode)
+
+
+def _normalize_backward(dout: Array, cache: NormCache) -> tuple[Array, Array, Array]:
+    """Return (dx, dgamma, dbeta); in test mode the mean and the variance are constants."""
+    normalized, gamma, inverse, mode = cache
+    dgamma, dbeta = (dout * normalized).sum(axis=(0, 2, 3)), dout.sum(axis=(0, 2, 3))
+    if mode == "train":
+        count = dout.size // dout.shape[1]
+        dout = dout - (_per_channel(dbeta) + normalized * _per_channel(dgamma)) / count
+    return dout * _per_channel(gamma * inverse), dgamma, dbeta
+
+
+def _per_channel(values: Array) -> Array:
+    return values.reshape(-1, 1, 1)
+
+
+def conv_bn_relu_forward(
+    x: Array, w: Array, b: Array, gamma: Array, beta: Array, conv_param: Param, bn_param: NormParam
+) -> tuple[Array, ConvNormCache]:
+    """Convolve, normalise and rectify; the cache is (conv_cache, bn_cache, relu_cache).
+
+    ``bn_param`` holds "mode", "train" or "test", and maybe "eps", "momentum", "running_mean" and "running_var", the
+    last two of which training updates. Another mode is a ValueError.
+    """
+    a, conv_cache = conv_forward_fast(x, w, b, conv_param)
+    an, bn_cache = _normalize(a, gamma, beta, bn_param)
+    return np.maximum(0, an), (conv_cache, bn_cache, an)
+
+
+def conv_bn_relu_backward(dout: Array, cache: ConvNormCache) -> tuple[Any, Any, Any, Array, Array]:
+    """Return (dx, dw, db, dgamma, dbeta) of `conv_bn_relu_forward`."""
+    conv_cache, bn_cache, relu_cache = cache
+    da, dgamma, dbeta = _normalize_backward(dout * (relu_cache > 0), bn_cache)
+    return *conv_backward_fast(da, conv_cache), dgamma, dbeta
+
+
+def conv_bn_relu_pool_forward(
+    x: Array,
+    w: Array,
+    b: Array,
+    gamma: Array,
+    beta: Array,
+    conv_param: Param,
+    bn_param: NormParam,
+    pool_param: Param,
+) -> tuple[Array, tuple[ConvCache, NormCache, Array, PoolCache]]:
+    """Convolve, normalise, rectify and pool; the cache is (conv_cache, bn_cache, relu_cache, pool_cache)."""
+    s, (conv_cache, bn_cache, relu_cache) = conv_bn_relu_forward(x, w, b, gamma, beta, conv_param, bn_param)
+    out, pool_cache = max_pool_forward_fast(s, pool_param)
+    return out, (conv_cache, bn_cache, relu_cache, pool_cache)
+
+
+def conv_bn_relu_pool_backward(
+    dout: Array, cache: tuple[ConvCache, NormCache, Array, PoolCache]
+) -> tuple[Any, Any, Any, Array, Array]:
+    """Return (dx, dw, db, dgamma, dbeta) of `conv_bn_relu_pool_forward`."""
+    conv_cache, bn_cache, relu_cache, pool_cache = cache
+    return conv_bn_relu_backward(max_pool_backward_fast(dout, pool_cache), (conv_cache, bn_cache, relu_cache))
