@@ -1,6 +1,6 @@
 """Calls of every public operator with hostile arguments, and what must hold of each.
 
-A call is drawn by a `Source`: choices made by a seeded generator, by hypothesis or by the bytes of atheris.
+A call is drawn by a `Source`: choices made by a seeded generator, by hypothesis or by a string of bytes.
 """
 
 from __future__ import annotations
@@ -34,6 +34,18 @@ class Seeded:
 
     def integer(self, least: int, most: int) -> int:
         return int(self.rng.integers(least, most, endpoint=True))
+
+
+class Bytes:
+    """Choices that a string of bytes spells: each takes as few of them as tell its options apart, zeros past the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def integer(self, least: int, most: int) -> int:
+        count = ((most - least).bit_length() + 7) // 8
+        taken, self.data = self.data[:count], self.data[count:]
+        return least + int.from_bytes(taken, "little") % (most - least + 1)
 
 
 def choose(source: Source, options: Sequence[Any]) -> Any:
