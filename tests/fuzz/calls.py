@@ -37,7 +37,7 @@ class Seeded:
 
 
 class Bytes:
-    """Choices that a string of bytes spells: each takes as few of them as tell its options apart, zeros past the end."""
+    """Choices that a string of bytes spells: each takes as few as tell its options apart, and zeros past the end."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
