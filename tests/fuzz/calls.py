@@ -208,13 +208,15 @@ class Call(NamedTuple):
     arguments: tuple[Any, ...]
     options: dict[str, Any]
     threads: int
+    winograd: bool | str = True
 
     def __str__(self) -> str:
         options = "".join(f", {name}={brief(value)}" for name, value in self.options.items())
-        return f"{self.name}({', '.join(map(brief, self.arguments))}{options}) on {self.threads} threads"
+        settings = f"on {self.threads} threads, allow_winograd({self.winograd!r})"
+        return f"{self.name}({', '.join(map(brief, self.arguments))}{options}) {settings}"
 
     def run(self) -> Any:
-        with fastconv.threads(self.threads):
+        with fastconv.allow_winograd(self.winograd), fastconv.threads(self.threads):
             if self.name == "Conv2d":
                 (x, *weights), options = self.arguments, dict(self.options)
                 out = options.pop("out", None)
@@ -243,6 +245,8 @@ def convolution(source: Source, rank: int) -> Call:
     groups = choose(source, (1, 1, 1, 2, 3, number(source, 4)))
     g = plausible(groups, 1)
     n, c, k = choose(source, (1, 1, 2, 3, 0)), g * source.integer(1, 5), g * source.integer(1, 9)
+    if often(source, 15):  # some vectors of channels, and a rest
+        c, k = g * choose(source, (3, 16, 40)), g * choose(source, (3, 16, 33, 64))
     kernel = [source.integer(1, 5) for _ in range(rank)] if often(source, 70) else [choose(source, (3, 5))] * rank
     size = [size_of(source) + side - 1 for side in kernel]
     stride, dilation, pad = numbers(source, 3), choose(source, (1, 1, numbers(source, 3))), padding(source, 3)
@@ -292,12 +296,12 @@ def convolution(source: Source, rank: int) -> Call:
         if often(source, 30):
             options["output_padding"] = numbers(source, 2, 0) if rank == 2 else number(source, 2, 0)
         return Call(f"conv_transpose{rank}d", (dy, w, *b), options, threads)
-    if kind == "input" and rank == 2:
+    if kind == "input":
         shape = choose(source, (x_shape, x_shape, x_shape, list(x_shape), tuple(number(source, 9) for _ in x_shape)))
-        return Call("conv2d_backward_input", (dy, w, shape), options, threads)
-    if kind == "weight" and rank == 2:
+        return Call(f"conv{rank}d_backward_input", (dy, w, shape), options, threads)
+    if kind == "weight":
         shape = choose(source, (w_shape, w_shape, w_shape, list(w_shape), tuple(number(source, 9) for _ in w_shape)))
-        return Call("conv2d_backward_weight", (dy, x, shape), options, threads)
+        return Call(f"conv{rank}d_backward_weight", (dy, x, shape), options, threads)
     if often(source, 40):
         options["needs"] = choose(source, ("x", "w", "b", "xw", ("w", "b"), "", "q", 3))
     return Call(f"conv{rank}d_backward", (dy, x, w), options, threads)
@@ -367,8 +371,12 @@ def pooling(source: Source, rank: int) -> Call:
 
 
 def normalisation(source: Source, rank: int) -> Call:
-    """Local response normalisation, forward or backward; with one axis, an output size."""
+    """Local response normalisation, forward or backward; with one axis, an output size or a setting."""
     if rank == 1:
+        if often(source, 30):
+            name = choose(source, ("threads", "allow_winograd", "show_config"))
+            good = {"allow_winograd": (True, False, "fast"), "show_config": ("dicts",)}.get(name)
+            return Call(name, (choose(source, good or WRONG) if often(source, 50) else number(source, 9),), {}, 1)
         options = {"stride": number(source, 4), "padding": padding(source, 3), "dilation": number(source, 3)}
         return Call("conv_output_size", (number(source, 99), number(source, 9)), options, 1)
     shape = (choose(source, (1, 2, 0)), choose(source, (1, 3, 5, 16, 33)), size_of(source), size_of(source))
@@ -385,7 +393,8 @@ def normalisation(source: Source, rank: int) -> Call:
 def draw(source: Source) -> Call:
     """One call of an operator."""
     family = choose(source, (convolution, convolution, convolution, pooling, pooling, normalisation))
-    return family(source, choose(source, (2, 2, 2, 1)))
+    call = family(source, choose(source, (2, 2, 2, 1)))
+    return call._replace(winograd=choose(source, (True, True, False, "fast")))
 
 
 # --- what must hold
