@@ -6,7 +6,7 @@ A call is drawn by a `Source`: choices made by a seeded generator, by hypothesis
 from __future__ import annotations
 
 import faulthandler
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 import fastconv
 
 REFUSALS = (ValueError, TypeError, MemoryError)
+MOST_VALUES = 1 << 22  # of an array that is filled for a call
 SECONDS = 60  # of one call, under sanitizers too
 
 
@@ -239,6 +240,15 @@ def plausible(value: Any, otherwise: int) -> int:
     return value if type(value) is int and 1 <= value <= 64 else otherwise
 
 
+def shape_of(x_shape: tuple[int, ...], operator: Callable[[np.ndarray], np.ndarray]) -> tuple[int, ...]:
+    """The shape of an operator's result, or that of its input if there is none or one too large to fill here."""
+    try:
+        y = operator(np.zeros(x_shape))
+    except REFUSALS:
+        return x_shape
+    return y.shape if y.size <= MOST_VALUES else x_shape
+
+
 def convolution(source: Source, rank: int) -> Call:
     """A convolution of any kind, forward or backward."""
     nhwc = often(source, 35)
@@ -265,12 +275,8 @@ def convolution(source: Source, rank: int) -> Call:
     options = {"stride": stride, "padding": pad, "dilation": dilation, "groups": groups, "layout": layout, "algo": algo}
     if often(source, 40):
         options = {name: value for name, value in options.items() if name in ("layout", "groups")}
-    try:
-        y_shape = np.shape(
-            getattr(fastconv, f"conv{rank}d")(np.zeros(x_shape), np.zeros(w_shape), **{**options, "algo": "auto"})
-        )
-    except REFUSALS:
-        y_shape = x_shape
+    y_shape = shape_of(x_shape, lambda x: getattr(fastconv, f"conv{rank}d")(
+        x, np.zeros(w_shape), **{**options, "algo": "auto"}))  # fmt: skip
     x, w = hostile(source, x_shape, dtype), hostile(source, w_shape, dtype)
     dy = hostile(source, y_shape, dtype)
     threads = choose(source, (1, 2, 3, 8))
@@ -341,10 +347,7 @@ def pooling(source: Source, rank: int) -> Call:
     kind = choose(source, ("max", "max_backward", "avg", "avg_backward"))
     family = f"{kind[:3]}_pool{rank}d"
     threads = choose(source, (1, 2, 3, 8))
-    try:
-        y_shape = np.shape(getattr(fastconv, f"max_pool{rank}d")(np.zeros(shape), kernel, **options))
-    except REFUSALS:
-        y_shape = shape
+    y_shape = shape_of(shape, lambda x: getattr(fastconv, f"max_pool{rank}d")(x, kernel, **options))
     if kind.startswith("avg") and often(source, 40):
         options["count_include_pad"] = choose(source, (True, False))
     if not kind.endswith("backward"):
