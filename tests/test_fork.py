@@ -41,9 +41,9 @@ before = compute()
 """
 
 
-def run(script):
+def run(script, prelude=PRELUDE):
     """A hang of the child is a timeout here."""
-    done = subprocess.run([sys.executable, "-c", PRELUDE + textwrap.dedent(script)], timeout=120)
+    done = subprocess.run([sys.executable, "-c", prelude + textwrap.dedent(script)], timeout=120)
     assert done.returncode == 0
 
 
@@ -90,6 +90,44 @@ def test_a_child_forked_from_a_thread_computes():
             assert pool.submit(compute).result() == before
             assert pool.submit(forked).result() == 0
         """
+    )
+
+
+def test_a_forked_child_may_end_by_the_exit_of_c():
+    """Which runs what libraries do at the end, as os._exit does not: none waits for a thread that stayed behind."""
+    run(
+        """
+        import ctypes
+        child = os.fork()
+        if child == 0:
+            ctypes.CDLL(None).exit(0 if compute() == before else 1)
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux" or "LD_PRELOAD" in os.environ, reason="limits memory as Linux does")
+def test_a_forked_child_that_gets_no_thread_computes():
+    """Stacks of 1 GiB, which it has no address space for, nor those of threads of the parent, which had none."""
+    run(
+        """
+        import ctypes, resource
+        if len(sys.argv) == 1:  # the limit is for threads of the next program
+            _, hard = resource.getrlimit(resource.RLIMIT_STACK)
+            resource.setrlimit(resource.RLIMIT_STACK, (1 << 30, hard))
+            os.environ["OPENBLAS_NUM_THREADS"] = "1"
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], "again"])
+        child = os.fork()
+        if child == 0:
+            with open("/proc/self/statm") as statm:
+                size = int(statm.read().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (size + (256 << 20), resource.RLIM_INFINITY))
+            fastconv.set_num_threads(4)
+            same = compute() == before
+            ctypes.CDLL(None).exit(0 if same and tasks() == 1 else 1)
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """,
+        PRELUDE.replace("set_num_threads(4)", "set_num_threads(1)"),
     )
 
 

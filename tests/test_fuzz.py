@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 FUZZ = Path(__file__).parent / "fuzz"
 sys.path.insert(0, str(FUZZ))
 
-from calls import Seeded, check, draw  # noqa: E402
+from by_coverage import read_inputs  # noqa: E402
+from calls import Bytes, Seeded, check, draw  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:the matrix subclass")  # one of the hostile arguments
 KEPT = [int(line) for line in (FUZZ / "seeds.txt").read_text().split()]
@@ -32,6 +33,11 @@ class Drawn:
 @pytest.mark.parametrize("seed", KEPT)
 def test_kept_seeds(seed):
     check(draw(Seeded(seed)))
+
+
+@pytest.mark.parametrize("data", read_inputs(), ids=lambda data: data[:12].hex())
+def test_kept_inputs(data):
+    check(draw(Bytes(data)))
 
 
 @settings(max_examples=300)

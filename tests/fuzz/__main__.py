@@ -2,32 +2,23 @@
 
 Calls run in worker processes of their own, one seed each, so that a crash or a hang costs a worker and names its seed.
 Seeds that failed are kept in ``seeds.txt``, and the suite replays them. ``--atheris`` lets atheris (the extra ``fuzz``)
-choose instead; what follows then goes to libFuzzer.
+choose instead, see ``by_coverage.py``; what follows then goes to libFuzzer.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import by_coverage
 from calls import Seeded, check, draw
+from limits import limit_memory
 
 SEEDS = Path(__file__).with_name("seeds.txt")
-MEMORY = 4 << 30  # bytes a worker may claim: what is larger must be a MemoryError
 BATCH = 1000
-
-
-def limit_memory() -> None:
-    """Refuse claims beyond `MEMORY`, which the system would else grant and regret."""
-    if "LD_PRELOAD" in os.environ:  # a sanitizer maps more than that for itself, and has its own limit
-        return
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, hard))
 
 
 def work(first: int, count: int) -> None:
@@ -69,25 +60,6 @@ def fuzz(first: int, calls: int, seconds: float) -> int:
     return failures
 
 
-def fuzz_by_coverage(arguments: list[str]) -> None:
-    """Let atheris choose."""
-    import atheris
-
-    class Bytes:
-        """Choices of a string of bytes."""
-
-        def __init__(self, data: bytes) -> None:
-            self.data = atheris.FuzzedDataProvider(data)
-
-        def integer(self, least: int, most: int) -> int:
-            return int(self.data.ConsumeIntInRange(least, most))
-
-    limit_memory()
-    atheris.instrument_all()
-    atheris.Setup([sys.argv[0], *arguments], lambda data: check(draw(Bytes(data))))
-    atheris.Fuzz()
-
-
 def main() -> int:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -101,8 +73,7 @@ def main() -> int:
         work(*chosen.work)
         return 0
     if chosen.atheris:
-        fuzz_by_coverage(rest)
-        return 0
+        return by_coverage.fuzz(rest)
     return 1 if fuzz(chosen.first, chosen.calls, chosen.seconds) else 0
 
 

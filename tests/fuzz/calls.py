@@ -1,12 +1,12 @@
 """Calls of every public operator with hostile arguments, and what must hold of each.
 
-A call is drawn by a `Source`: choices made by a seeded generator, by hypothesis or by the bytes of atheris.
+A call is drawn by a `Source`: choices made by a seeded generator, by hypothesis or by a string of bytes.
 """
 
 from __future__ import annotations
 
 import faulthandler
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 import fastconv
 
 REFUSALS = (ValueError, TypeError, MemoryError)
+MOST_VALUES = 1 << 22  # of an array that is filled for a call
 SECONDS = 60  # of one call, under sanitizers too
 
 
@@ -34,6 +35,18 @@ class Seeded:
 
     def integer(self, least: int, most: int) -> int:
         return int(self.rng.integers(least, most, endpoint=True))
+
+
+class Bytes:
+    """Choices that a string of bytes spells: each takes as few as tell its options apart, and zeros past the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def integer(self, least: int, most: int) -> int:
+        count = ((most - least).bit_length() + 7) // 8
+        taken, self.data = self.data[:count], self.data[count:]
+        return least + int.from_bytes(taken, "little") % (most - least + 1)
 
 
 def choose(source: Source, options: Sequence[Any]) -> Any:
@@ -196,13 +209,15 @@ class Call(NamedTuple):
     arguments: tuple[Any, ...]
     options: dict[str, Any]
     threads: int
+    winograd: bool | str = True
 
     def __str__(self) -> str:
         options = "".join(f", {name}={brief(value)}" for name, value in self.options.items())
-        return f"{self.name}({', '.join(map(brief, self.arguments))}{options}) on {self.threads} threads"
+        settings = f"on {self.threads} threads, allow_winograd({self.winograd!r})"
+        return f"{self.name}({', '.join(map(brief, self.arguments))}{options}) {settings}"
 
     def run(self) -> Any:
-        with fastconv.threads(self.threads):
+        with fastconv.allow_winograd(self.winograd), fastconv.threads(self.threads):
             if self.name == "Conv2d":
                 (x, *weights), options = self.arguments, dict(self.options)
                 out = options.pop("out", None)
@@ -225,12 +240,23 @@ def plausible(value: Any, otherwise: int) -> int:
     return value if type(value) is int and 1 <= value <= 64 else otherwise
 
 
+def shape_of(x_shape: tuple[int, ...], operator: Callable[[np.ndarray], np.ndarray]) -> tuple[int, ...]:
+    """The shape of an operator's result, or that of its input if there is none or one too large to fill here."""
+    try:
+        y = operator(np.zeros(x_shape))
+    except REFUSALS:
+        return x_shape
+    return y.shape if y.size <= MOST_VALUES else x_shape
+
+
 def convolution(source: Source, rank: int) -> Call:
     """A convolution of any kind, forward or backward."""
     nhwc = often(source, 35)
     groups = choose(source, (1, 1, 1, 2, 3, number(source, 4)))
     g = plausible(groups, 1)
     n, c, k = choose(source, (1, 1, 2, 3, 0)), g * source.integer(1, 5), g * source.integer(1, 9)
+    if often(source, 15):  # some vectors of channels, and a rest
+        c, k = g * choose(source, (3, 16, 40)), g * choose(source, (3, 16, 33, 64))
     kernel = [source.integer(1, 5) for _ in range(rank)] if often(source, 70) else [choose(source, (3, 5))] * rank
     size = [size_of(source) + side - 1 for side in kernel]
     stride, dilation, pad = numbers(source, 3), choose(source, (1, 1, numbers(source, 3))), padding(source, 3)
@@ -249,12 +275,8 @@ def convolution(source: Source, rank: int) -> Call:
     options = {"stride": stride, "padding": pad, "dilation": dilation, "groups": groups, "layout": layout, "algo": algo}
     if often(source, 40):
         options = {name: value for name, value in options.items() if name in ("layout", "groups")}
-    try:
-        y_shape = np.shape(
-            getattr(fastconv, f"conv{rank}d")(np.zeros(x_shape), np.zeros(w_shape), **{**options, "algo": "auto"})
-        )
-    except REFUSALS:
-        y_shape = x_shape
+    y_shape = shape_of(x_shape, lambda x: getattr(fastconv, f"conv{rank}d")(
+        x, np.zeros(w_shape), **{**options, "algo": "auto"}))  # fmt: skip
     x, w = hostile(source, x_shape, dtype), hostile(source, w_shape, dtype)
     dy = hostile(source, y_shape, dtype)
     threads = choose(source, (1, 2, 3, 8))
@@ -280,12 +302,12 @@ def convolution(source: Source, rank: int) -> Call:
         if often(source, 30):
             options["output_padding"] = numbers(source, 2, 0) if rank == 2 else number(source, 2, 0)
         return Call(f"conv_transpose{rank}d", (dy, w, *b), options, threads)
-    if kind == "input" and rank == 2:
+    if kind == "input":
         shape = choose(source, (x_shape, x_shape, x_shape, list(x_shape), tuple(number(source, 9) for _ in x_shape)))
-        return Call("conv2d_backward_input", (dy, w, shape), options, threads)
-    if kind == "weight" and rank == 2:
+        return Call(f"conv{rank}d_backward_input", (dy, w, shape), options, threads)
+    if kind == "weight":
         shape = choose(source, (w_shape, w_shape, w_shape, list(w_shape), tuple(number(source, 9) for _ in w_shape)))
-        return Call("conv2d_backward_weight", (dy, x, shape), options, threads)
+        return Call(f"conv{rank}d_backward_weight", (dy, x, shape), options, threads)
     if often(source, 40):
         options["needs"] = choose(source, ("x", "w", "b", "xw", ("w", "b"), "", "q", 3))
     return Call(f"conv{rank}d_backward", (dy, x, w), options, threads)
@@ -325,10 +347,7 @@ def pooling(source: Source, rank: int) -> Call:
     kind = choose(source, ("max", "max_backward", "avg", "avg_backward"))
     family = f"{kind[:3]}_pool{rank}d"
     threads = choose(source, (1, 2, 3, 8))
-    try:
-        y_shape = np.shape(getattr(fastconv, f"max_pool{rank}d")(np.zeros(shape), kernel, **options))
-    except REFUSALS:
-        y_shape = shape
+    y_shape = shape_of(shape, lambda x: getattr(fastconv, f"max_pool{rank}d")(x, kernel, **options))
     if kind.startswith("avg") and often(source, 40):
         options["count_include_pad"] = choose(source, (True, False))
     if not kind.endswith("backward"):
@@ -355,8 +374,12 @@ def pooling(source: Source, rank: int) -> Call:
 
 
 def normalisation(source: Source, rank: int) -> Call:
-    """Local response normalisation, forward or backward; with one axis, an output size."""
+    """Local response normalisation, forward or backward; with one axis, an output size or a setting."""
     if rank == 1:
+        if often(source, 30):
+            name = choose(source, ("threads", "allow_winograd", "show_config"))
+            good = {"allow_winograd": (True, False, "fast"), "show_config": ("dicts",)}.get(name)
+            return Call(name, (choose(source, good or WRONG) if often(source, 50) else number(source, 9),), {}, 1)
         options = {"stride": number(source, 4), "padding": padding(source, 3), "dilation": number(source, 3)}
         return Call("conv_output_size", (number(source, 99), number(source, 9)), options, 1)
     shape = (choose(source, (1, 2, 0)), choose(source, (1, 3, 5, 16, 33)), size_of(source), size_of(source))
@@ -373,7 +396,8 @@ def normalisation(source: Source, rank: int) -> Call:
 def draw(source: Source) -> Call:
     """One call of an operator."""
     family = choose(source, (convolution, convolution, convolution, pooling, pooling, normalisation))
-    return family(source, choose(source, (2, 2, 2, 1)))
+    call = family(source, choose(source, (2, 2, 2, 1)))
+    return call._replace(winograd=choose(source, (True, True, False, "fast")))
 
 
 # --- what must hold
