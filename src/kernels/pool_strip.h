@@ -234,13 +234,39 @@ FC_INLINE vchoice FC_NAME(pool_apart)(const FC_NAME(pool_call) *call, const real
     return lost;
 }
 
+/* Adds to what is kept of rows [low, high) what `count` rows of dy give them, whose windows begin at `top` and whose maxima lie
+ * in tap rows `winner`. */
+FC_INLINE void FC_NAME(pool_keep_rows)(const FC_NAME(pool_call) *call, ptrdiff_t n, ptrdiff_t top, ptrdiff_t count,
+                                       ptrdiff_t low, ptrdiff_t high, const ptrdiff_t taps_h, const vmask *winner,
+                                       const vec *dy)
+{
+    const fc_pool_strip *s = call->s;
+    low = low < s->kept.row ? s->kept.row : low;
+    high = high < s->kept.row + s->kept.rows ? high : s->kept.row + s->kept.rows;
+    /* Row r is tap row `rest` of its last window, and of earlier ones every stride-th from there on. */
+    ptrdiff_t last = (low - top) / s->stride_h, rest = (low - top) % s->stride_h;
+    real *kept = (real *)s->kept.gradient + (call->pair ? n / 2 : n) * s->kept.next;
+    for (ptrdiff_t r = low; r < high; r++) {
+        vec *to = (vec *)(kept + (r - s->kept.row) * s->kept.pitch), sum = *to;
+        for (ptrdiff_t a = rest, i = last; a < taps_h && i >= 0; a += s->stride_h, i--)
+            if (i < count)
+                sum = vadd_where_equal(sum, dy[i], winner[i], (lane_int)a - (vmask){0});
+        *to = sum;
+        if (++rest == s->stride_h) {
+            rest = 0;
+            last++;
+        }
+    }
+}
+
 /* Output rows [begin, end) of windows that overlap: each row of the input is reduced once. */
 FC_INLINE vchoice FC_NAME(pool_together)(const FC_NAME(pool_call) *call, const real *x, const real *second, ptrdiff_t n,
                                          ptrdiff_t begin, ptrdiff_t end, const ptrdiff_t taps, vec counted)
 {
     const fc_pool_strip *s = call->s;
     vec buffer[FC_POOL_BUFFER];
-    vmask arguments[FC_POOL_BUFFER];
+    vmask arguments[FC_POOL_BUFFER], winner[FC_POOL_BUFFER];
+    vec dy[FC_POOL_BUFFER];
     vchoice lost = {0};
     const ptrdiff_t taps_h = call->few ? taps : s->taps_h;
     const ptrdiff_t top = s->top + begin * s->stride_h, bottom = top + (end - begin - 1) * s->stride_h + taps_h;
@@ -266,14 +292,15 @@ FC_INLINE vchoice FC_NAME(pool_together)(const FC_NAME(pool_call) *call, const r
                 FC_NAME(pool_fold)(call, row[k], gradient ? (lane_int)k - (vmask){0}
                                                           : place[k] + (lane_int)(k * s->argument_h), &best, &argument);
         }
-        if (!gradient) {
+        if (gradient) {
+            winner[i - begin] = argument;
+            dy[i - begin] = FC_NAME(pool_load_dy)(s, call->pair, n, i);
+        } else {
             FC_NAME(pool_finish)(call, n, i, best, argument, counted);
-            continue;
         }
-        const vec dy = FC_NAME(pool_load_dy)(s, call->pair, n, i);
-        for (ptrdiff_t k = a; k < stop; k++)
-            FC_NAME(pool_keep_gradient)(call, n, start + k, dy, argument, k);
     }
+    if (gradient)
+        FC_NAME(pool_keep_rows)(call, n, top, end - begin, low, high, taps_h, winner, dy);
     return lost;
 }
 
