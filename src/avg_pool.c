@@ -51,7 +51,8 @@ fc_status fc_avg_pool_backward(const fc_pool *pool, fc_view dy, int count_includ
     double *counted = count(&pass, count_include_pad);
     if (!counted)
         return FC_NO_MEMORY;
-    status = fc_pool_backward(&pass, dy, dx, threads);
+    pass.dy = dy;
+    status = fc_pool_backward(&pass, dx, threads);
     fc_workspace_release(counted);
     return status;
 }

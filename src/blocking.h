@@ -49,8 +49,8 @@ enum { FC_SCRATCH_LIMIT = 16 << 20 };
  * serve more threads, but each is a pass over dw. */
 enum { FC_PARTIAL_CHUNKS = 16, FC_PARTIAL_BYTES = 8 << 20 };
 
-/* Pools: what a block of planes reads or writes, half of an L1; with NHWC channels of a block, whose lines are whole, and
+/* Pools: what a block of planes reads or writes, an L1 (smaller blocks pay for their calls); with NHWC channels of a block, whose lines are whole, and
  * what a block of their rows takes of an L2. */
-enum { FC_POOL_BLOCK_BYTES = 16 << 10, FC_POOL_CHANNELS = 64, FC_POOL_PIXEL_BYTES = 128 << 10 };
+enum { FC_POOL_BLOCK_BYTES = 32 << 10, FC_POOL_CHANNELS = 64, FC_POOL_PIXEL_BYTES = 128 << 10 };
 
 #endif

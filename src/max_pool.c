@@ -89,6 +89,6 @@ fc_status fc_max_pool_backward(const fc_pool *pool, fc_view dy, fc_view x, const
     if (index)
         return scatter(pool, dy, index, dx, threads);
     fc_pool_pass pass = fc_pool_pass_of(pool);
-    pass.x = x;
-    return fc_pool_backward(&pass, dy, dx, threads);
+    pass.x = x, pass.dy = dy;
+    return fc_pool_backward(&pass, dx, threads);
 }

@@ -113,7 +113,7 @@ static char *at(const fc_pool_pass *pass, const void *base, ptrdiff_t elements)
 }
 
 /* What strips of a block have in common in both layouts. */
-static fc_pool_strip strip_of(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_arguments *arguments)
+static fc_pool_strip strip_of(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_scratch *kept)
 {
     const fc_pool *p = pass->p;
     fc_pool_strip strip = {
@@ -124,33 +124,40 @@ static fc_pool_strip strip_of(const fc_pool_pass *pass, const fc_pool_block *blo
         .stride_h = p->stride_h,
         .taps_h = p->kh,
         .tap_h = p->dilation_h,
-        .argument_h = arguments ? p->kw : p->dilation_h * p->w,
-        .argument_w = arguments ? 1 : p->dilation_w,
-        .argument_row = arguments ? arguments->pitch : 0,
+        .argument_h = p->dilation_h * p->w,
+        .argument_w = kept ? 1 : p->dilation_w,
+        .dy_row = pass->dy.stride[2],
         .index_row = p->stride_h * p->w,
         .counted_h = pass->counted_h ? pass->counted_h + block->row : NULL,
     };
+    if (kept)
+        strip.kept = *kept;
     return strip;
 }
 
-static void place(const fc_pool_pass *pass, const fc_pool_arguments *arguments, fc_pool_strip *strip, ptrdiff_t y,
-                  ptrdiff_t argument)
+/* Where a strip writes: at y elements of the output, or at `scratch` of what is kept; n, c, row and column say what of dy. */
+static void place(const fc_pool_pass *pass, const fc_pool_scratch *kept, fc_pool_strip *strip, ptrdiff_t y,
+                  ptrdiff_t scratch, const ptrdiff_t dy[4])
 {
-    if (arguments)
-        strip->argument = at(pass, arguments->argument, argument);
-    else
+    if (!kept) {
         strip->y = at(pass, pass->y, y);
-    strip->index = pass->index ? pass->index + y : NULL;
+        strip->index = pass->index ? pass->index + y : NULL;
+        return;
+    }
+    const ptrdiff_t *stride = pass->dy.stride;
+    strip->dy = at(pass, pass->dy.data, dy[0] * stride[0] + dy[1] * stride[1] + dy[2] * stride[2] + dy[3] * stride[3]);
+    strip->kept.gradient = at(pass, kept->gradient, scratch);
+    strip->kept.tap = kept->tap ? at(pass, kept->tap, scratch) : NULL;
 }
 
 /* Lanes along the columns: strips alike follow each other through the planes of the block, or along its one plane. */
-static void strips_of_planes(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_arguments *arguments,
+static void strips_of_planes(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_scratch *kept,
                              void (*kernel)(const fc_pool_strip *strip))
 {
     const fc_pool *p = pass->p;
     const ptrdiff_t lanes = pass->kernels->lanes, *stride = pass->x.stride;
     const ptrdiff_t reach = (lanes - 1) * p->stride_w + (p->kw - 1) * p->dilation_w;
-    fc_pool_strip strip = strip_of(pass, block, arguments);
+    fc_pool_strip strip = strip_of(pass, block, kept);
     strip.x = at(pass, pass->x.data, block->n * stride[0] + block->c * stride[1]);
     strip.columns = p->w;
     strip.lane_step = p->stride_w;
@@ -159,24 +166,25 @@ static void strips_of_planes(const fc_pool_pass *pass, const fc_pool_block *bloc
     strip.y_row = p->ow;
     strip.index_lane = p->stride_w;
     strip.counted_step = 1;
-    strip.pair = block->planes > 1 && (arguments ? arguments->pair : fc_pool_pairs(pass));
+    strip.pair = kept ? kept->pair : block->planes > 1 && fc_pool_pairs(pass);
     const char *image = strip.x;
     for (ptrdiff_t begin = 0; begin < p->ow; begin += lanes * (block->planes == 1 ? strip.count : 1)) {
-        /* The last vector ends at the last output, over some of the one before. */
-        const ptrdiff_t j = p->ow - begin < lanes ? fc_max(0, p->ow - lanes) : begin;
+        /* The last vector ends at the last output, over some of the one before; what is added to is kept apart. */
+        const ptrdiff_t j = p->ow - begin < lanes && !kept ? fc_max(0, p->ow - lanes) : begin;
         strip.lanes = (int)fc_min(lanes, p->ow - j);
         strip.column = j * p->stride_w - p->pad_left;
         strip.whole = strip.lanes == lanes && strip.column >= 0 && strip.column + reach < p->w;
         strip.count = block->planes;
         strip.x_next = stride[1];
         strip.y_next = p->oh * p->ow;
-        strip.argument_next = arguments ? arguments->next : 0;
+        strip.dy_next = pass->dy.stride[1];
+        strip.kept.next = kept ? kept->next : 0;
         strip.index_next = 0;
         if (block->planes == 1) {
             const ptrdiff_t inside = strip.whole ? (p->w - 1 - reach - strip.column) / (lanes * p->stride_w) + 1 : 1;
             strip.count = fc_max(1, fc_min(inside, (p->ow - j) / lanes));
             strip.x_next = strip.index_next = lanes * p->stride_w;
-            strip.y_next = strip.argument_next = lanes;
+            strip.y_next = strip.dy_next = strip.kept.next = lanes;
         }
         if (!strip.whole)
             for (int i = 0; i < strip.lanes; i++)
@@ -185,23 +193,24 @@ static void strips_of_planes(const fc_pool_pass *pass, const fc_pool_block *bloc
         strip.x = image;
         strip.index_first = strip.top * p->w + strip.column;
         strip.counted_w = pass->counted_w ? pass->counted_w + j : NULL;
-        place(pass, arguments, &strip, ((block->n * p->c + block->c) * p->oh + block->row) * p->ow + j, j);
+        place(pass, kept, &strip, ((block->n * p->c + block->c) * p->oh + block->row) * p->ow + j, j,
+              (ptrdiff_t[]){block->n, block->c, block->row, j});
         kernel(&strip);
     }
 }
 
 /* Lanes along the channels: each column of the output has its own taps. */
-static void strips_of_pixels(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_arguments *arguments,
+static void strips_of_pixels(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_scratch *kept,
                              void (*kernel)(const fc_pool_strip *strip))
 {
     const fc_pool *p = pass->p;
     const ptrdiff_t lanes = pass->kernels->lanes, *stride = pass->x.stride;
-    fc_pool_strip strip = strip_of(pass, block, arguments);
+    fc_pool_strip strip = strip_of(pass, block, kept);
     strip.lane_step = 1;
     strip.tap_w = p->dilation_w * stride[3];
     strip.x_next = strip.y_next = lanes;
     strip.y_row = p->ow * p->c;
-    strip.argument_next = arguments ? arguments->next : 0;
+    strip.dy_next = lanes;
     for (ptrdiff_t j = 0; j < p->ow; j++) {
         const ptrdiff_t column = j * p->stride_w - p->pad_left;
         const axis_taps taps = clip(column, p->kw, p->dilation_w, p->w);
@@ -219,18 +228,18 @@ static void strips_of_pixels(const fc_pool_pass *pass, const fc_pool_block *bloc
                 strip.first[i] = taps.first * strip.argument_w;
             strip.x = at(pass, pass->x.data, block->n * stride[0] + c * stride[1] +
                                                  (column + taps.first * p->dilation_w) * stride[3]);
-            place(pass, arguments, &strip, ((block->n * p->oh + block->row) * p->ow + j) * p->c + c,
-                  arguments ? begin / lanes * arguments->next + j * lanes : 0);
+            place(pass, kept, &strip, ((block->n * p->oh + block->row) * p->ow + j) * p->c + c,
+                  kept ? begin / lanes * kept->next + j * lanes : 0, (ptrdiff_t[]){block->n, c, block->row, j});
             kernel(&strip);
         }
     }
 }
 
-void fc_pool_strips(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_arguments *arguments,
+void fc_pool_strips(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_scratch *kept,
                     void (*kernel)(const fc_pool_strip *strip))
 {
     if (pass->p->layout == FC_NHWC)
-        strips_of_pixels(pass, block, arguments, kernel);
+        strips_of_pixels(pass, block, kept, kernel);
     else
-        strips_of_planes(pass, block, arguments, kernel);
+        strips_of_planes(pass, block, kept, kernel);
 }

@@ -9,7 +9,7 @@ typedef struct {
     const fc_pool *p;
     const fc_kernels *kernels;
     size_t element;
-    fc_view x;
+    fc_view x, dy;
     char *y;
     int64_t *index;
     const double *counted_h, *counted_w;
@@ -32,27 +32,19 @@ typedef struct {
     void *context;
 } fc_pool_grid;
 
-/* Arguments of maxima in scratch: of each plane (pair of planes, vector of channels) `next` elements, of each row of the output
- * `pitch`. */
-typedef struct {
-    void *argument;
-    ptrdiff_t next, pitch;
-    int pair;
-} fc_pool_arguments;
-
 fc_pool_pass fc_pool_pass_of(const fc_pool *pool);
 /* `rows` of the output or of dx, `row_bytes` of a plane touched for each; split as far as `threads` need. */
 fc_pool_grid fc_pool_grid_of(const fc_pool *pool, ptrdiff_t rows, ptrdiff_t row_bytes, int threads);
 void fc_pool_run(const fc_pool_grid *grid, int threads);
 
-/* Calls `kernel` for all strips of a block of the output; with `arguments` nothing else is written. */
-void fc_pool_strips(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_arguments *arguments,
+/* Calls `kernel` for all strips of a block of the output; with `kept` it takes pass->dy and fills that. */
+void fc_pool_strips(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_scratch *kept,
                     void (*kernel)(const fc_pool_strip *strip));
 /* Whether planes are narrow enough for two of them to share vectors. */
 int fc_pool_pairs(const fc_pool_pass *pass);
 
 /* Gradient, gathered: of the maxima of pass->x, or with counted taps of means. */
-fc_status fc_pool_backward(const fc_pool_pass *pass, fc_view dy, void *dx, int threads);
+fc_status fc_pool_backward(const fc_pool_pass *pass, void *dx, int threads);
 
 /* The taps of each window that a mean counts, oh + ow of them: with the padding, or of the input alone. */
 void fc_pool_count(const fc_pool *pool, int count_include_pad, double *counted_h, double *counted_w);

@@ -108,7 +108,15 @@ typedef struct {
 } fc_winograd_gradient;
 
 enum { FC_POOL_LANES = 16 };  /* at most */
-typedef enum { FC_POOL_MAX, FC_POOL_ARGMAX, FC_POOL_SUM } fc_pool_operation;
+typedef enum { FC_POOL_MAX, FC_POOL_ARGMAX, FC_POOL_SUM, FC_POOL_GRADIENT } fc_pool_operation;
+
+/* Gradients in scratch, half way: of rows [row, row + rows) of the input and each window's taps in them, summed over the rows
+ * of windows whose maximum is there, LANES a strip or a pair of strips; and that tap's number in its row. */
+typedef struct {
+    void *gradient, *tap;
+    ptrdiff_t row, rows, pitch, next;
+    int pair;
+} fc_pool_scratch;
 
 /* Strips of pooling windows side by side: `lanes` outputs of a row (with NHWC of the channels), taken down `rows` rows.
  * Rows of the input outside [0, height) and neighbours outside [0, columns) are not read. The argument of a maximum is
@@ -125,54 +133,31 @@ typedef struct {
     void *y;
     ptrdiff_t y_row;
     ptrdiff_t argument_h, argument_w;
-    void *argument;                     /* LANES arguments a strip or a pair, -1 in lanes without output; or NULL: */
-    ptrdiff_t argument_row, argument_next;
     int64_t *index;                     /* as y lies: the argument plus what follows */
     int64_t index_first;
     ptrdiff_t index_row, index_lane, index_next;
+    const void *dy;                     /* gradients: rows of dy as those of y */
+    ptrdiff_t dy_row, dy_next;
+    fc_pool_scratch kept;
     const double *counted_h, *counted_w; /* the mean: taps that count, for each row and each lane */
     ptrdiff_t counted_step;
 } fc_pool_strip;
 
-/* `rows` rows of each of `count` planes of dy into scratch, `pitch` elements apart; over counted_h[row] * counted_w[column]
- * for the mean. */
+/* Rows of `count` planes of dx, all that are kept, from what is kept of them: at least LANES zeros lie beside a row. Without taps it
+ * is the gradient of a mean. */
 typedef struct {
-    ptrdiff_t count, rows, width;
-    int pair;
-    const void *dy;
-    ptrdiff_t dy_next, dy_row;
-    void *scratch;
-    ptrdiff_t next, pitch;
-    const double *counted_h, *counted_w;
-} fc_pool_take;
-
-/* Rows [row, row_end) of planes of dx from rows [out_first, out_end) of dy and, for a maximum, of arguments (tap numbers),
- * `pitch` elements apart. Beside a row lie at least LANES arguments of -1, or zeros in dy. `next`: between planes, or
- * pairs that share vectors. */
-typedef struct {
-    ptrdiff_t count, next, pitch;
-    int pair;
-    const void *argument, *dy;
-    ptrdiff_t out_first, out_end, out_width;
-    ptrdiff_t row, row_end, width;
-    ptrdiff_t stride_h, taps_h, tap_h, pad_top;
+    fc_pool_scratch kept;
+    ptrdiff_t count, out_width, width;
     ptrdiff_t stride_w, taps_w, tap_w, pad_left;
     void *dx;
-    ptrdiff_t dx_next;
+    ptrdiff_t dx_next, dx_row;
 } fc_pool_gather;
 
-/* A row of pixels of an NHWC dx, `lanes` channels of them, from rows [first, last] of dy. Arguments, if it is a maximum, lie
- * LANES a pixel, from row out_first on. */
+/* The same of NHWC pixels, `lanes` channels of them, `dx_pixel` elements apart; what is kept of an output lies LANES elements
+ * after what is kept of the one before. */
 typedef struct {
+    fc_pool_gather columns;
     int lanes;
-    const void *argument, *dy;
-    ptrdiff_t argument_row, out_first, out_width, first, last;
-    ptrdiff_t dy_row, dy_pixel;
-    ptrdiff_t row, width;
-    ptrdiff_t stride_h, taps_h, tap_h, pad_top;
-    ptrdiff_t stride_w, taps_w, tap_w, pad_left;
-    const double *counted_h, *counted_w;
-    void *dx;
     ptrdiff_t dx_pixel;
 } fc_pool_pixels;
 
@@ -211,7 +196,8 @@ typedef struct {
     void (*pool_max)(const fc_pool_strip *strip);
     void (*pool_argmax)(const fc_pool_strip *strip);
     void (*pool_mean)(const fc_pool_strip *strip);
-    void (*pool_take)(const fc_pool_take *take);
+    void (*pool_max_gradient)(const fc_pool_strip *strip);
+    void (*pool_mean_gradient)(const fc_pool_strip *strip);
     void (*pool_gather)(const fc_pool_gather *gather);
     void (*pool_gather_pixels)(const fc_pool_pixels *pixels);
     void (*pool_scatter)(void *dx, ptrdiff_t plane_step, ptrdiff_t lane_step, const void *dy, ptrdiff_t dy_step,

@@ -18,7 +18,6 @@ typedef struct {
     int quick;       /* by an instruction that does not hand NaN on */
     vec missing;
     vmask first;     /* the argument of each lane's first tap */
-    vmask unused;    /* all ones in lanes without an output */
     const vmask *index;  /* of each tap's lanes in a pair of rows */
     uint32_t inside[2 * 3];  /* lanes of the first and, with step 2, the second load of each tap */
 } FC_NAME(pool_call);
@@ -67,7 +66,7 @@ FC_INLINE void FC_NAME(pool_fold)(const FC_NAME(pool_call) *call, vec v, vmask a
         *best += v;
         return;
     }
-    if (call->operation == FC_POOL_ARGMAX) {
+    if (call->operation != FC_POOL_MAX) {
         const vchoice chosen = call->quick ? vgreater(v, *best) : vbeats(v, *best);
         *best = call->quick ? vmax(v, *best) : vtake(chosen, v, *best);
         *best_argument = vtake_int(chosen, argument, *best_argument);
@@ -130,12 +129,6 @@ FC_INLINE void FC_NAME(pool_store)(const FC_NAME(pool_call) *call, ptrdiff_t n, 
     const fc_pool_strip *s = call->s;
     const ptrdiff_t at = n * s->y_next + i * s->y_row;
     const int half = LANES / 2, second = call->pair && n + 1 < s->count;
-    if (call->operation == FC_POOL_ARGMAX && s->argument) {
-        argument |= call->unused;
-        memcpy((lane_int *)s->argument + (call->pair ? n / 2 : n) * s->argument_next + i * s->argument_row, &argument,
-               sizeof argument);
-        return;
-    }
     if (call->pair) {
         vstore_n((real *)s->y + at, best, s->lanes);
         real values[LANES];
@@ -169,6 +162,40 @@ FC_INLINE void FC_NAME(pool_finish)(const FC_NAME(pool_call) *call, ptrdiff_t n,
     FC_NAME(pool_store)(call, n, i, best, argument);
 }
 
+/* Where what is kept of row r of the input lies in `kept.gradient` and `kept.tap`; or -1. */
+FC_INLINE ptrdiff_t FC_NAME(pool_kept_at)(const fc_pool_strip *s, int pair, ptrdiff_t n, ptrdiff_t r)
+{
+    const ptrdiff_t row = r - s->kept.row;
+    return row < 0 || row >= s->kept.rows ? -1 : (pair ? n / 2 : n) * s->kept.next + row * s->kept.pitch;
+}
+
+FC_INLINE void FC_NAME(pool_keep_taps)(const FC_NAME(pool_call) *call, ptrdiff_t n, ptrdiff_t r, vmask taps)
+{
+    const ptrdiff_t at = FC_NAME(pool_kept_at)(call->s, call->pair, n, r);
+    if (at >= 0)
+        *(vmask *)((lane_int *)call->s->kept.tap + at) = taps;
+}
+
+/* Output row i of dy, of both planes of a pair. */
+FC_INLINE vec FC_NAME(pool_load_dy)(const fc_pool_strip *s, int pair, ptrdiff_t n, ptrdiff_t i)
+{
+    const real *dy = (const real *)s->dy + n * s->dy_next + i * s->dy_row;
+    const vec v = s->lanes == LANES ? vload(dy) : vload_n(dy, s->lanes);
+    if (!pair || n + 1 == s->count)
+        return v;
+    return vload_lanes_else(dy + s->dy_next - LANES / 2, ((1u << s->lanes) - 1) << LANES / 2, v);
+}
+
+/* Adds v to what is kept of row r, in the lanes where `row` is tap row a. */
+FC_INLINE void FC_NAME(pool_keep_gradient)(const FC_NAME(pool_call) *call, ptrdiff_t n, ptrdiff_t r, vec v, vmask row,
+                                           ptrdiff_t a)
+{
+    const ptrdiff_t at = FC_NAME(pool_kept_at)(call->s, call->pair, n, r);
+    vec *kept = (vec *)((real *)call->s->kept.gradient + at);
+    if (at >= 0)
+        *kept = vadd_where_equal(*kept, v, row, (lane_int)a - (vmask){0});
+}
+
 /* Output rows [begin, end) whose windows hold tap rows [a, stop), each from its own rows of the input. */
 FC_INLINE vchoice FC_NAME(pool_apart)(const FC_NAME(pool_call) *call, const real *x, const real *second, ptrdiff_t n,
                                       ptrdiff_t begin, ptrdiff_t end, ptrdiff_t a, const ptrdiff_t stop,
@@ -181,17 +208,55 @@ FC_INLINE vchoice FC_NAME(pool_apart)(const FC_NAME(pool_call) *call, const real
     for (ptrdiff_t i = begin; i < end; i++, top += s->stride_h * s->x_row) {
         vec best = call->missing, v = call->missing;
         vmask argument = call->first, place = call->first;
+        const int gradient = call->operation == FC_POOL_GRADIENT;
+        const ptrdiff_t start = s->top + i * s->stride_h;
         FC_NAME(pool_reduce_row)(call, x + top, second + top, taps, &best, &argument, &lost);
-        argument += (lane_int)(a * s->argument_h);
+        if (gradient)
+            FC_NAME(pool_keep_taps)(call, n, start + a * s->tap_h, argument);
+        argument = gradient ? (lane_int)a - (vmask){0} : argument + (lane_int)(a * s->argument_h);
         ptrdiff_t at = top;
         for (ptrdiff_t k = a + 1; k < stop; k++) {
             at += down;
             FC_NAME(pool_reduce_row)(call, x + at, second + at, taps, &v, &place, &lost);
-            FC_NAME(pool_fold)(call, v, place + (lane_int)(k * s->argument_h), &best, &argument);
+            if (gradient)
+                FC_NAME(pool_keep_taps)(call, n, start + k * s->tap_h, place);
+            place = gradient ? (lane_int)k - (vmask){0} : place + (lane_int)(k * s->argument_h);
+            FC_NAME(pool_fold)(call, v, place, &best, &argument);
         }
-        FC_NAME(pool_finish)(call, n, i, best, argument, counted);
+        if (!gradient) {
+            FC_NAME(pool_finish)(call, n, i, best, argument, counted);
+            continue;
+        }
+        const vec dy = FC_NAME(pool_load_dy)(s, call->pair, n, i);
+        for (ptrdiff_t k = a; k < stop; k++)
+            FC_NAME(pool_keep_gradient)(call, n, start + k * s->tap_h, dy, argument, k);
     }
     return lost;
+}
+
+/* Adds to what is kept of rows [low, high) what `count` rows of dy give them, whose windows begin at `top` and whose maxima lie
+ * in tap rows `winner`. */
+FC_INLINE void FC_NAME(pool_keep_rows)(const FC_NAME(pool_call) *call, ptrdiff_t n, ptrdiff_t top, ptrdiff_t count,
+                                       ptrdiff_t low, ptrdiff_t high, const ptrdiff_t taps_h, const vmask *winner,
+                                       const vec *dy)
+{
+    const fc_pool_strip *s = call->s;
+    low = low < s->kept.row ? s->kept.row : low;
+    high = high < s->kept.row + s->kept.rows ? high : s->kept.row + s->kept.rows;
+    /* Row r is tap row `rest` of its last window, and of earlier ones every stride-th from there on. */
+    ptrdiff_t last = (low - top) / s->stride_h, rest = (low - top) % s->stride_h;
+    real *kept = (real *)s->kept.gradient + (call->pair ? n / 2 : n) * s->kept.next;
+    for (ptrdiff_t r = low; r < high; r++) {
+        vec *to = (vec *)(kept + (r - s->kept.row) * s->kept.pitch), sum = *to;
+        for (ptrdiff_t a = rest, i = last; a < taps_h && i >= 0; a += s->stride_h, i--)
+            if (i < count)
+                sum = vadd_where_equal(sum, dy[i], winner[i], (lane_int)a - (vmask){0});
+        *to = sum;
+        if (++rest == s->stride_h) {
+            rest = 0;
+            last++;
+        }
+    }
 }
 
 /* Output rows [begin, end) of windows that overlap: each row of the input is reduced once. */
@@ -200,29 +265,42 @@ FC_INLINE vchoice FC_NAME(pool_together)(const FC_NAME(pool_call) *call, const r
 {
     const fc_pool_strip *s = call->s;
     vec buffer[FC_POOL_BUFFER];
-    vmask arguments[FC_POOL_BUFFER];
+    vmask arguments[FC_POOL_BUFFER], winner[FC_POOL_BUFFER];
+    vec dy[FC_POOL_BUFFER];
     vchoice lost = {0};
     const ptrdiff_t taps_h = call->few ? taps : s->taps_h;
     const ptrdiff_t top = s->top + begin * s->stride_h, bottom = top + (end - begin - 1) * s->stride_h + taps_h;
     const ptrdiff_t low = top < 0 ? 0 : top, high = bottom < s->height ? bottom : s->height;
-    for (ptrdiff_t r = low, at = low * s->x_row; r < high; r++, at += s->x_row)
+    const int gradient = call->operation == FC_POOL_GRADIENT;
+    for (ptrdiff_t r = low, at = low * s->x_row; r < high; r++, at += s->x_row) {
         FC_NAME(pool_reduce_row)(call, x + at, second + at, taps, &buffer[r - low], &arguments[r - low], &lost);
-    for (ptrdiff_t i = begin, start = top; i < end; i++, start += s->stride_h) {
-        ptrdiff_t r = start < 0 ? 0 : start;
-        vec best = buffer[r - low];
-        vmask argument = arguments[r - low] + (lane_int)((r - start) * s->argument_h);
-        if (call->few && r == start && start + taps <= high) {
-            for (ptrdiff_t a = 1; a < taps; a++)
-                FC_NAME(pool_fold)(call, buffer[r + a - low], arguments[r + a - low] + (lane_int)(a * s->argument_h),
-                                   &best, &argument);
-        } else {
-            const ptrdiff_t stop = start + taps_h < high ? start + taps_h : high;
-            while (++r < stop)
-                FC_NAME(pool_fold)(call, buffer[r - low], arguments[r - low] + (lane_int)((r - start) * s->argument_h),
-                                   &best, &argument);
-        }
-        FC_NAME(pool_finish)(call, n, i, best, argument, counted);
+        if (gradient)
+            FC_NAME(pool_keep_taps)(call, n, r, arguments[r - low]);
     }
+    for (ptrdiff_t i = begin, start = top; i < end; i++, start += s->stride_h) {
+        const ptrdiff_t a = start < 0 ? -start : 0, stop = start + taps_h < high ? taps_h : high - start;
+        const vec *row = buffer + (start - low);
+        const vmask *place = arguments + (start - low);
+        vec best = row[a];
+        vmask argument = gradient ? (lane_int)a - (vmask){0} : place[a] + (lane_int)(a * s->argument_h);
+        if (call->few && a == 0 && stop == taps) {
+            for (ptrdiff_t k = 1; k < taps; k++)
+                FC_NAME(pool_fold)(call, row[k], gradient ? (lane_int)k - (vmask){0}
+                                                          : place[k] + (lane_int)(k * s->argument_h), &best, &argument);
+        } else {
+            for (ptrdiff_t k = a + 1; k < stop; k++)
+                FC_NAME(pool_fold)(call, row[k], gradient ? (lane_int)k - (vmask){0}
+                                                          : place[k] + (lane_int)(k * s->argument_h), &best, &argument);
+        }
+        if (gradient) {
+            winner[i - begin] = argument;
+            dy[i - begin] = FC_NAME(pool_load_dy)(s, call->pair, n, i);
+        } else {
+            FC_NAME(pool_finish)(call, n, i, best, argument, counted);
+        }
+    }
+    if (gradient)
+        FC_NAME(pool_keep_rows)(call, n, top, end - begin, low, high, taps_h, winner, dy);
     return lost;
 }
 
@@ -260,33 +338,41 @@ FC_INLINE vchoice FC_NAME(pool_strip)(const FC_NAME(pool_call) *call, ptrdiff_t 
 FC_INLINE void FC_NAME(pool_any)(const fc_pool_strip *s, const int quick, const fc_pool_operation operation);
 
 /* Strip n (n + 1, too, of a pair), in which there is a NaN, once more; an instance of its own, since it is rare. */
-static __attribute__((noinline)) void FC_NAME(pool_exact)(const fc_pool_strip *strip, ptrdiff_t n, int argmax)
+static __attribute__((noinline)) void FC_NAME(pool_exact)(const fc_pool_strip *strip, ptrdiff_t n,
+                                                          fc_pool_operation operation)
 {
     fc_pool_strip s = *strip;
     s.count = s.pair && n + 1 < s.count ? 2 : 1;
     s.x = (const real *)s.x + n * s.x_next;
-    s.y = (real *)s.y + n * s.y_next;
     s.index_first += n * s.index_next;
-    if (s.index)
-        s.index += n * s.y_next;
-    if (s.argument)
-        s.argument = (lane_int *)s.argument + (s.pair ? n / 2 : n) * s.argument_next;
-    if (argmax)
-        FC_NAME(pool_any)(&s, 0, FC_POOL_ARGMAX);
-    else
+    const ptrdiff_t kept = (s.pair ? n / 2 : n) * s.kept.next;
+    if (operation == FC_POOL_GRADIENT) {
+        s.dy = (const real *)s.dy + n * s.dy_next;
+        s.kept.gradient = (real *)s.kept.gradient + kept;
+        s.kept.tap = (lane_int *)s.kept.tap + kept;
+        for (ptrdiff_t r = 0; r < s.kept.rows; r++)
+            *(vec *)((real *)s.kept.gradient + r * s.kept.pitch) = (vec){0};
+        FC_NAME(pool_any)(&s, 0, FC_POOL_GRADIENT);
+        return;
+    }
+    s.y = (real *)s.y + n * s.y_next;
+    if (operation == FC_POOL_MAX) {
         FC_NAME(pool_any)(&s, 0, FC_POOL_MAX);
+        return;
+    }
+    s.index += n * s.y_next;
+    FC_NAME(pool_any)(&s, 0, FC_POOL_ARGMAX);
 }
 
 FC_INLINE void FC_NAME(pool_run)(const fc_pool_strip *strip, const ptrdiff_t taps, const int few, const int step,
                                  const int whole, const int pair, const int quick, const fc_pool_operation operation)
 {
     const fc_pool_strip own = *strip, *s = &own;  /* so that nothing that is stored may change it */
-    vmask index[FC_POOL_LANES], first, unused;
+    vmask index[FC_POOL_LANES], first;
     vec counted;
     for (int i = 0; i < LANES; i++) {
         const int lane = pair ? i % (LANES / 2) : i;
         first[i] = s->whole ? (lane_int)(s->tap_first * s->argument_w) : lane < s->lanes ? (lane_int)s->first[lane] : 0;
-        unused[i] = lane < s->lanes ? 0 : -1;
         counted[i] = operation == FC_POOL_SUM && lane < s->lanes ? (real)s->counted_w[lane * s->counted_step] : 1;
     }
     if (pair)
@@ -308,7 +394,6 @@ FC_INLINE void FC_NAME(pool_run)(const fc_pool_strip *strip, const ptrdiff_t tap
         .quick = quick,
         .missing = operation == FC_POOL_SUM ? (vec){0} : vset1(-(real)INFINITY),
         .first = first,
-        .unused = unused,
         .index = index,
     };
     if (few && step && !whole)
@@ -321,7 +406,7 @@ FC_INLINE void FC_NAME(pool_run)(const fc_pool_strip *strip, const ptrdiff_t tap
     for (ptrdiff_t n = 0; n < s->count; n += 1 + pair) {
         const vchoice lost = FC_NAME(pool_strip)(&call, n, taps, counted);
         if (quick && vany(lost))
-            FC_NAME(pool_exact)(strip, n, operation == FC_POOL_ARGMAX);
+            FC_NAME(pool_exact)(strip, n, operation);
     }
 }
 
@@ -362,4 +447,25 @@ FC_INLINE void FC_NAME(pool_operate)(const fc_pool_strip *s, const fc_pool_opera
 static void FC_NAME(pool_max)(const fc_pool_strip *s) { FC_NAME(pool_operate)(s, FC_POOL_MAX); }
 static void FC_NAME(pool_argmax)(const fc_pool_strip *s) { FC_NAME(pool_operate)(s, FC_POOL_ARGMAX); }
 static void FC_NAME(pool_mean)(const fc_pool_strip *s) { FC_NAME(pool_operate)(s, FC_POOL_SUM); }
+static void FC_NAME(pool_max_gradient)(const fc_pool_strip *s) { FC_NAME(pool_operate)(s, FC_POOL_GRADIENT); }
+
+/* Each row of dy, over the taps that count, goes to all rows of its windows. */
+static void FC_NAME(pool_mean_gradient)(const fc_pool_strip *s)
+{
+    const int pair = FC_HAS_PERMUTE2 && s->pair;
+    vec counted;
+    for (int i = 0; i < LANES; i++) {
+        const int lane = pair ? i % (LANES / 2) : i;
+        counted[i] = lane < s->lanes ? (real)s->counted_w[lane * s->counted_step] : 1;
+    }
+    for (ptrdiff_t n = 0; n < s->count; n += 1 + pair)
+        for (ptrdiff_t i = 0; i < s->rows; i++) {
+            const vec share = FC_NAME(pool_load_dy)(s, pair, n, i) / (counted * vset1((real)s->counted_h[i]));
+            for (ptrdiff_t a = 0, r = s->top + i * s->stride_h; a < s->taps_h; a++, r += s->tap_h) {
+                const ptrdiff_t at = FC_NAME(pool_kept_at)(s, pair, n, r);
+                if (at >= 0)
+                    *(vec *)((real *)s->kept.gradient + at) += share;
+            }
+        }
+}
 #undef FC_POOL_BUFFER
