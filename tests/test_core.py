@@ -56,6 +56,12 @@ def test_a_convolution_beyond_the_address_space_is_refused(changes):
         _core.ConvProblem(FLOAT, False, *put(CONV, changes))
 
 
+def test_a_dilation_that_steps_over_the_input_is_refused():
+    """The first window looks at the rows 1 above the input and 4 below its first, of which it has 2."""
+    with pytest.raises(ValueError, match="holds no pixel"):
+        _core.PoolProblem(FLOAT, False, *put(POOL, {2: 2, 4: 2, 6: 1, 10: 5, 12: 1, 13: 9}))
+
+
 @pytest.mark.parametrize("size", [0, -1])
 @pytest.mark.parametrize("backward", [False, True])
 def test_a_normalisation_over_no_channels_is_refused(size, backward):
