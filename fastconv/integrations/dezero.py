@@ -1,7 +1,7 @@
 """DeZero's convolutions and pooling over fastconv, gradients included.
 
 ``from fastconv.integrations.dezero import patch; patch()`` or ``with patch(): ...``. The functions, and the layers and
-models that call them, stay, so code that has imported them is served too; what changes are the `Function` classes
+models that call them, stay, so code that has imported them is served too; what changes are the ``Function`` classes
 that they record. Only ``conv2d_simple`` is itself replaced. CuPy's arrays, dtypes that fastconv does not compute, max
 pooling with padding, which in DeZero is of zeros that can win, and every error are DeZero's own.
 
@@ -230,7 +230,7 @@ _REPLACEMENTS = Replacements(
 
 
 def patch() -> Patch:
-    """Let DeZero compute with fastconv, until `Patch.undo` or the end of a ``with`` block.
+    """Let DeZero compute with fastconv, until ``Patch.undo`` or the end of a ``with`` block.
 
     Returns
     -------

@@ -127,7 +127,7 @@ _REPLACEMENTS = Replacements([(_conv, "ConvND", ConvND), (_pooling, "MaxPoolND",
 
 
 def patch() -> Patch:
-    """Let MyGrad compute with fastconv, until `Patch.undo` or the end of a ``with`` block.
+    """Let MyGrad compute with fastconv, until ``Patch.undo`` or the end of a ``with`` block.
 
     Returns
     -------
