@@ -44,6 +44,7 @@ FC_INLINE void FC_NAME(pool_gather_few)(const fc_pool_gather *g, ptrdiff_t n, re
                                         const int maximum)
 {
     const ptrdiff_t before = (g->pad_left - odd) / stride;
+    const ptrdiff_t block = g->count == 1 ? g->kept.rows * g->dx_row : g->count * g->dx_next;
     for (ptrdiff_t m = 0; m * stride < g->width; m += LANES) {
         vec sum[2] = {{0}, {0}};
         FC_UNROLL
@@ -54,6 +55,9 @@ FC_INLINE void FC_NAME(pool_gather_few)(const fc_pool_gather *g, ptrdiff_t n, re
                 FC_NAME(pool_gain)(sum[phase], gradient, tap, m + before + (phase + odd - b) / stride, b, maximum);
         }
         FC_NAME(pool_store_phases)(g, n, dx, m, sum[0], sum[1], stride);
+        /* Lines of the next block are fetched before they are written. */
+        for (int i = 0; i < stride; i++)
+            __builtin_prefetch(dx + m * stride + i * LANES + block, 1);
     }
 }
 

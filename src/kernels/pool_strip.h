@@ -6,6 +6,7 @@
 
 enum { FC_NAME(pool_buffer) = 64 };  /* rows that overlapping windows keep, in L1 */
 #define FC_POOL_BUFFER FC_NAME(pool_buffer)
+#define FC_POOL_AHEAD ((ptrdiff_t)((32 << 10) / sizeof(real)))
 
 /* What one call of pool_strips fixes: constants of the instance first. */
 typedef struct {
@@ -86,6 +87,12 @@ FC_INLINE void FC_NAME(pool_reduce_row)(const FC_NAME(pool_call) *call, const re
         high = vload_lanes_else(second, FC_NAME(pool_lanes_inside)(0, s->columns), call->missing);
     }
     *argument = call->first;
+    if (call->operation == FC_POOL_GRADIENT) {
+        /* The next block's, since the hardware does not see one row after the other. */
+        __builtin_prefetch(row + s->column + FC_POOL_AHEAD);
+        if (call->step == 2)
+            __builtin_prefetch(row + s->column + FC_POOL_AHEAD + LANES);
+    }
     for (ptrdiff_t b = 0; b < taps; b++) {
         const vmask tap = (lane_int)((s->tap_first + b) * s->argument_w) - (vmask){0};
         vec v, next = {0};
@@ -469,3 +476,4 @@ static void FC_NAME(pool_mean_gradient)(const fc_pool_strip *s)
         }
 }
 #undef FC_POOL_BUFFER
+#undef FC_POOL_AHEAD
