@@ -1,4 +1,4 @@
-"""Max and average pooling, forward and backward, against the NumPy reference; a rate counts one read of the input."""
+"""Pooling and response normalisation, forward and backward, against NumPy; a rate counts one read of the input."""
 
 from collections.abc import Callable
 from functools import partial
@@ -43,3 +43,24 @@ def test_pool(pool: Problem, operation: str, implementation: str, timed: Callabl
     expected = _call(reference, operation, pool)()
     size = 4 * int(np.prod(pool.x_shape))
     timed(operation, pool, _call(MODULES[implementation], operation, pool), (expected,), "GB/s", size)
+
+
+NORMALISED = {"alexnet_norm1": (1, 96, 55, 55), "alexnet_norm2": (1, 256, 27, 27), "googlenet_norm1": (1, 64, 56, 56)}
+
+
+def _normalise(module: ModuleType, operation: str, shape: tuple[int, ...]) -> Callable[[], Array]:
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, *shape), dtype=np.float32)
+    arguments = (x,) if operation == "local_response_norm" else (dy, x)
+    return partial(getattr(module, operation), *arguments, 5, alpha=5e-4, k=2.0)
+
+
+@pytest.mark.parametrize("operation", ["local_response_norm", "local_response_norm_backward"])
+@pytest.mark.parametrize("layer", NORMALISED)
+@pytest.mark.parametrize("implementation", MODULES)
+def test_normalisation(layer: str, operation: str, implementation: str, timed: Callable[..., None]) -> None:
+    shape = NORMALISED[layer]
+    expected = _normalise(reference, operation, shape)()
+    _, c, h, w = shape
+    problem = Problem(layer, 1, c, h, w, c, 1, 1)
+    timed(operation, problem, _normalise(MODULES[implementation], operation, shape), (expected,), "GB/s", 4 * c * h * w)

@@ -24,7 +24,7 @@ fc_pool_grid fc_pool_grid_of(const fc_pool *p, ptrdiff_t rows, ptrdiff_t row_byt
         row_bytes *= fc_min(p->c, FC_POOL_CHANNELS);
     const ptrdiff_t room = nhwc ? FC_POOL_PIXEL_BYTES : FC_POOL_BLOCK_BYTES;
     grid.block_rows = fc_min(rows, fc_max(1, room / row_bytes));
-    grid.block_planes = nhwc || grid.block_rows < rows ? 1 : fc_max(1, room / row_bytes / rows);
+    grid.block_planes = nhwc || grid.block_rows < rows ? 1 : fc_min(p->c, fc_max(1, room / row_bytes / rows));
     return grid;
 }
 
