@@ -1,7 +1,7 @@
-"""Max pooling of the networks' layers against PyTorch in both layouts and against a parallel copy, in turns within one run.
+"""Max pooling of the networks' layers against PyTorch in both layouts and a parallel copy, in turns within one run.
 
-``python benchmarks/pools.py --batch 16`` prints a table; it needs PyTorch and ``pip install '.[bench]'``. The copy moves as many
-bytes as the forward pass must: it reads the input once and writes the output once.
+``python benchmarks/pools.py --batch 16`` prints a table; it needs PyTorch and ``pip install '.[bench]'``. The copy moves
+as many bytes as the forward pass must: it reads the input once and writes the output once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ROUNDS = 3  # at least
 
 
 class Times(NamedTuple):
-    """Seconds of the fastest call: ours, ours into an output that is there, PyTorch's NCHW and channels_last, and a copy."""
+    """Seconds of the fastest call: ours, with and without ``out=``, PyTorch's NCHW and channels_last, and a copy."""
 
     forward: float
     reused: float

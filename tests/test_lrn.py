@@ -77,7 +77,7 @@ def test_float16_is_computed_in_float32():
 
 @pytest.mark.parametrize(("beta", "units"), [(0.5, 2), (0.75, 2), (1.0, 2), (0.6, 2), (1.3, 2), (-0.7, 2), (3.9, 4)])
 def test_powers_in_units_of_the_last_place(rng, isa, dtype, beta, units):
-    """With one channel, k = 0 and alpha = 1 the scale is a square: all exponents of two from 2**-40 to 2**40, and fractions."""
+    """With one channel, k = 0 and alpha = 1 the scale is a square, here from 2**-40 to 2**40."""
     x = (2 ** rng.uniform(-20, 20, (1, 1, 300, 41))).astype(dtype)
     y = fastconv.local_response_norm(x, 1, alpha=1.0, beta=beta, k=0.0)
     scale = (x * x).astype(np.longdouble)
@@ -91,7 +91,7 @@ def test_powers_in_units_of_the_last_place(rng, isa, dtype, beta, units):
 
 @pytest.mark.parametrize("beta", [0.5, 0.75, 1.0, 1.3, 2.0])
 def test_scales_without_a_normal_power(isa, dtype, layout, beta):
-    """Infinite, NaN, zero, negative, denormal and huge scales: each pixel as NumPy's power has it, its neighbours untouched."""
+    """Infinite, NaN, zero, negative, denormal and huge scales are as NumPy's power has them, their neighbours too."""
     tiny, huge = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
     row = np.array([1.0, np.inf, 2.0, np.nan, 0.0, 3.0, tiny**0.5 / 4, huge**0.5 * 0.99, 0.5, 1.0, -2.0])
     x = np.tile(row, 7)[None, None, None, :].astype(dtype)

@@ -1,4 +1,4 @@
-"""Pools at the edges of vectors: widths around the lanes, every stride, dilation and padding, with ties, NaN and -0.0 anywhere."""
+"""Pools at the edges of vectors: widths around the lanes, strides, dilation, padding; ties, NaN and -0.0 anywhere."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS = [
 
 @cache
 def problems():
-    """Return inputs, kinds and what the reference makes of them; planes lie in odd numbers, so that a pair is left over."""
+    """Return inputs, kinds and what the reference makes of them; of an odd number of planes one has no partner."""
     rng = np.random.default_rng(7)
     found = []
     for width, (number, kind) in product(WIDTHS, enumerate(KINDS)):

@@ -140,8 +140,8 @@ typedef struct {
     ptrdiff_t counted_step;
 } fc_pool_strip;
 
-/* Rows of `count` planes of dx, all that are kept, from what is kept of them: at least LANES zeros lie beside a row. Without taps it
- * is the gradient of a mean. */
+/* Rows of `count` planes of dx, all that are kept, from what is kept of them; beside a row lie zeros as far as its columns reach,
+ * and room for a vector. Without taps it is the gradient of a mean. */
 typedef struct {
     fc_pool_scratch kept;
     ptrdiff_t count, out_width, width;
