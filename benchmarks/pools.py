@@ -1,6 +1,6 @@
 """Max pooling of the networks' layers against PyTorch in both layouts and a parallel copy, in turns within one run.
 
-``python benchmarks/pools.py --batch 16`` prints a table; it needs PyTorch and ``pip install '.[bench]'``. The copy moves
+``python benchmarks/pools.py --batch 16`` prints a table; it needs PyTorch and the extra ``bench``. The copy moves
 as many bytes as the forward pass must: it reads the input once and writes the output once.
 """
 
@@ -69,9 +69,9 @@ def measure(pool: Problem, batch: int, seconds: float) -> Times:
     """Check one layer's results against PyTorch's, then time it."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((batch, *pool.x_shape[1:]), dtype=np.float32)
-    kernel, stride, padding = (pool.r, pool.s), (pool.u, pool.v), (pool.p, pool.q)
     planes, last = torch.from_numpy(x), torch.from_numpy(x).contiguous(memory_format=torch.channels_last)
-    window, aten = (list(kernel), list(stride), list(padding)), torch.ops.aten
+    window, aten = ([pool.r, pool.s], [pool.u, pool.v], [pool.p, pool.q]), torch.ops.aten
+    kernel, stride, padding = pool.r, pool.u, pool.p  # all windows of the networks are square
     y, places = aten.max_pool2d_with_indices(planes, *window)
     _, places_last = aten.max_pool2d_with_indices(last, *window)
     gradient = torch.randn(y.shape, generator=torch.Generator().manual_seed(0))
@@ -148,7 +148,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="layers whose names hold this")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    pools = [pool for pool in read(Path(__file__).parent / "pools.txt") if arguments.only in pool.name]
+    layers = read(Path(__file__).parent / "pools.txt")
+    pools = [pool for pool in layers if arguments.only in pool.name and pool.r < pool.h]  # the rest are means
     with fastconv.threads(arguments.threads):
         results = {
             pool.name: measure(pool, arguments.batch, arguments.seconds)

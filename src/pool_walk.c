@@ -199,16 +199,17 @@ static void strips_of_planes(const fc_pool_pass *pass, const fc_pool_block *bloc
     }
 }
 
-/* Lanes along the channels: each column of the output has its own taps. */
+/* Lanes along the channels, which with NCHW lie planes apart: each column of the output has its own taps. */
 static void strips_of_pixels(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_scratch *kept,
                              void (*kernel)(const fc_pool_strip *strip))
 {
     const fc_pool *p = pass->p;
     const ptrdiff_t lanes = pass->kernels->lanes, *stride = pass->x.stride;
     fc_pool_strip strip = strip_of(pass, block, kept);
-    strip.lane_step = 1;
-    strip.tap_w = p->dilation_w * stride[3];
-    strip.x_next = strip.y_next = lanes;
+    strip.lane_step = stride[1] == 1 || p->c == 1 ? 1 : stride[1];
+    strip.tap_w = p->dilation_w * (p->w == 1 ? 1 : stride[3]);
+    strip.x_next = lanes * strip.lane_step;
+    strip.y_next = lanes;
     strip.y_row = p->ow * p->c;
     strip.dy_next = lanes;
     for (ptrdiff_t j = 0; j < p->ow; j++) {
@@ -223,7 +224,7 @@ static void strips_of_pixels(const fc_pool_pass *pass, const fc_pool_block *bloc
             strip.lanes = (int)fc_min(lanes, block->planes - begin);
             strip.whole = strip.lanes == lanes;
             strip.count = strip.whole ? (block->planes - begin) / lanes : 1;
-            strip.columns = strip.lanes;
+            strip.columns = strip.lanes * strip.lane_step;
             for (int i = 0; i < strip.lanes; i++)
                 strip.first[i] = taps.first * strip.argument_w;
             strip.x = at(pass, pass->x.data, block->n * stride[0] + c * stride[1] +
@@ -238,7 +239,9 @@ static void strips_of_pixels(const fc_pool_pass *pass, const fc_pool_block *bloc
 void fc_pool_strips(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_scratch *kept,
                     void (*kernel)(const fc_pool_strip *strip))
 {
-    if (pass->p->layout == FC_NHWC)
+    /* One window a plane: in both layouts the outputs lie channel by channel. */
+    const int single = !kept && pass->p->oh == 1 && pass->p->ow == 1;
+    if (pass->p->layout == FC_NHWC || single)
         strips_of_pixels(pass, block, kept, kernel);
     else
         strips_of_planes(pass, block, kept, kernel);

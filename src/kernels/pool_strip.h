@@ -52,6 +52,12 @@ FC_INLINE vec FC_NAME(pool_tap)(const FC_NAME(pool_call) *call, const real *x, p
         return vevens(FC_NAME(pool_neighbours)(call, x, b, 0), FC_NAME(pool_neighbours)(call, x, b, LANES - 1));
     const fc_pool_strip *s = call->s;
     vec v = call->missing;
+    if (s->whole) {
+        FC_UNROLL
+        for (int i = 0; i < LANES; i++)
+            v[i] = x[s->column + b * s->tap_w + i * s->lane_step];
+        return v;
+    }
     for (int i = 0; i < s->lanes; i++) {
         const ptrdiff_t column = s->column + b * s->tap_column + i * s->lane_step;
         if (column >= 0 && column < s->columns)
@@ -87,12 +93,10 @@ FC_INLINE void FC_NAME(pool_reduce_row)(const FC_NAME(pool_call) *call, const re
         high = vload_lanes_else(second, FC_NAME(pool_lanes_inside)(0, s->columns), call->missing);
     }
     *argument = call->first;
-    if (call->operation == FC_POOL_GRADIENT) {
-        /* The next block's, since the hardware does not see one row after the other. */
-        __builtin_prefetch(row + s->column + FC_POOL_AHEAD);
-        if (call->step == 2)
-            __builtin_prefetch(row + s->column + FC_POOL_AHEAD + LANES);
-    }
+    /* The next block's, since the hardware does not see one row after the other. */
+    __builtin_prefetch(row + s->column + FC_POOL_AHEAD);
+    if (call->step == 2)
+        __builtin_prefetch(row + s->column + FC_POOL_AHEAD + LANES);
     for (ptrdiff_t b = 0; b < taps; b++) {
         const vmask tap = (lane_int)((s->tap_first + b) * s->argument_w) - (vmask){0};
         vec v, next = {0};
