@@ -120,8 +120,8 @@ fc_status fc_pool_backward(const fc_pool_pass *pass, void *dx, int threads)
         planes = fc_ceil_div(fc_min(p->c, FC_POOL_CHANNELS), lanes);
     } else {
         /* Beside a row lies as much that is zero as its columns reach beyond it; pairs have it between the halves. */
-        const ptrdiff_t columns = fc_ceil_div(p->w, p->stride_w) + fc_ceil_div(p->pad_left, p->stride_w);
-        const ptrdiff_t reach = fc_ceil_div((p->kw - 1) * p->dilation_w, p->stride_w);
+        const ptrdiff_t columns = fc_ceil_div(p->w, p->stride_w) + fc_ceil_div(fc_min(p->pad_left, lanes), p->stride_w);
+        const ptrdiff_t reach = fc_min(lanes, fc_ceil_div((p->kw - 1) * p->dilation_w, p->stride_w));
         job.pitch = job.pair ? lanes : fc_ceil_div(fc_max(p->ow, columns) + reach, lanes) * lanes;
         planes = grid.block_planes;
         if (job.pair) {

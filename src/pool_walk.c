@@ -161,7 +161,6 @@ static void strips_of_planes(const fc_pool_pass *pass, const fc_pool_block *bloc
     strip.x = at(pass, pass->x.data, block->n * stride[0] + block->c * stride[1]);
     strip.columns = p->w;
     strip.lane_step = p->stride_w;
-    strip.taps_w = p->kw;
     strip.tap_w = strip.tap_column = p->dilation_w;
     strip.y_row = p->ow;
     strip.index_lane = p->stride_w;
@@ -172,8 +171,13 @@ static void strips_of_planes(const fc_pool_pass *pass, const fc_pool_block *bloc
         /* The last vector ends at the last output, over some of the one before; what is added to is kept apart. */
         const ptrdiff_t j = p->ow - begin < lanes && !kept ? fc_max(0, p->ow - lanes) : begin;
         strip.lanes = (int)fc_min(lanes, p->ow - j);
-        strip.column = j * p->stride_w - p->pad_left;
-        strip.whole = strip.lanes == lanes && strip.column >= 0 && strip.column + reach < p->w;
+        const ptrdiff_t column = j * p->stride_w - p->pad_left;
+        strip.whole = strip.lanes == lanes && column >= 0 && column + reach < p->w;
+        /* Of many taps those that no lane has inside are left out: with padding there may be any number of them. */
+        const ptrdiff_t last = column + (strip.lanes - 1) * p->stride_w;
+        strip.tap_first = p->kw > 3 ? clip(last, p->kw, p->dilation_w, p->w).first : 0;
+        strip.taps_w = (p->kw > 3 ? clip(column, p->kw, p->dilation_w, p->w).end : p->kw) - strip.tap_first;
+        strip.column = column + strip.tap_first * p->dilation_w;
         strip.count = block->planes;
         strip.x_next = stride[1];
         strip.y_next = p->oh * p->ow;
@@ -181,7 +185,7 @@ static void strips_of_planes(const fc_pool_pass *pass, const fc_pool_block *bloc
         strip.kept.next = kept ? kept->next : 0;
         strip.index_next = 0;
         if (block->planes == 1) {
-            const ptrdiff_t inside = strip.whole ? (p->w - 1 - reach - strip.column) / (lanes * p->stride_w) + 1 : 1;
+            const ptrdiff_t inside = strip.whole ? (p->w - 1 - reach - column) / (lanes * p->stride_w) + 1 : 1;
             strip.count = fc_max(1, fc_min(inside, (p->ow - j) / lanes));
             strip.x_next = strip.index_next = lanes * p->stride_w;
             strip.y_next = strip.dy_next = strip.kept.next = lanes;
@@ -189,9 +193,9 @@ static void strips_of_planes(const fc_pool_pass *pass, const fc_pool_block *bloc
         if (!strip.whole)
             for (int i = 0; i < strip.lanes; i++)
                 strip.first[i] =
-                    clip(strip.column + i * p->stride_w, p->kw, p->dilation_w, p->w).first * strip.argument_w;
+                    clip(column + i * p->stride_w, p->kw, p->dilation_w, p->w).first * strip.argument_w;
         strip.x = image;
-        strip.index_first = strip.top * p->w + strip.column;
+        strip.index_first = strip.top * p->w + column;
         strip.counted_w = pass->counted_w ? pass->counted_w + j : NULL;
         place(pass, kept, &strip, ((block->n * p->c + block->c) * p->oh + block->row) * p->ow + j, j,
               (ptrdiff_t[]){block->n, block->c, block->row, j});

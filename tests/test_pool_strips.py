@@ -132,3 +132,26 @@ def test_instruction_sets_agree_on_maxima_bit_for_bit(rng):
         with using_isa(name):
             results.append(fastconv.max_pool2d(x, 3, stride=2, padding=1).tobytes())
     assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_windows_of_many_taps_in_the_padding_cost_nothing(isa, dtype, layout, axis):
+    """Most of a window of 10**9 taps lies in the padding; going through them would take minutes."""
+    x = activations(np.arange(2.0 * 3 * 5 * 7).reshape(2, 3, 5, 7) % 11, layout, dtype)
+    many, few = 10**9, 2
+    kernel = (many, few) if axis == 0 else (few, many)
+    padding = ((many - 1, 0), (0, 0)) if axis == 0 else ((0, 0), (many - 1, 0))
+    options = {"stride": 1, "padding": padding, "layout": layout}
+    y = fastconv.max_pool2d(x, kernel, **options)
+    size = (5, 7)[axis]
+    short = (size, few) if axis == 0 else (few, size)  # of as many taps as there are pixels: the same windows
+    near = ((size - 1, 0), (0, 0)) if axis == 0 else ((0, 0), (size - 1, 0))
+    short_options = {"stride": 1, "padding": near, "layout": layout}
+    np.testing.assert_array_equal(y, fastconv.max_pool2d(x, short, **short_options))
+    dx = fastconv.max_pool2d_backward(y, x, kernel, **options)
+    np.testing.assert_array_equal(dx, fastconv.max_pool2d_backward(y, x, short, **short_options))
+    mean = fastconv.avg_pool2d(x, kernel, count_include_pad=False, **options)
+    np.testing.assert_array_equal(mean, fastconv.avg_pool2d(x, short, count_include_pad=False, **short_options))
+    spread = fastconv.avg_pool2d_backward(y, x.shape, kernel, count_include_pad=False, **options)
+    expected = fastconv.avg_pool2d_backward(y, x.shape, short, count_include_pad=False, **short_options)
+    np.testing.assert_allclose(spread, expected, rtol=8 * np.finfo(dtype).eps)

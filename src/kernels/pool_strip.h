@@ -472,7 +472,9 @@ static void FC_NAME(pool_mean_gradient)(const fc_pool_strip *s)
     for (ptrdiff_t n = 0; n < s->count; n += 1 + pair)
         for (ptrdiff_t i = 0; i < s->rows; i++) {
             const vec share = FC_NAME(pool_load_dy)(s, pair, n, i) / (counted * vset1((real)s->counted_h[i]));
-            for (ptrdiff_t a = 0, r = s->top + i * s->stride_h; a < s->taps_h; a++, r += s->tap_h) {
+            const ptrdiff_t start = s->top + i * s->stride_h, above = s->kept.row - start;
+            ptrdiff_t a = above > 0 ? (above + s->tap_h - 1) / s->tap_h : 0;
+            for (ptrdiff_t r = start + a * s->tap_h; a < s->taps_h && r < s->kept.row + s->kept.rows; a++, r += s->tap_h) {
                 const ptrdiff_t at = FC_NAME(pool_kept_at)(s, pair, n, r);
                 if (at >= 0)
                     *(vec *)((real *)s->kept.gradient + at) += share;
