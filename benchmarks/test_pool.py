@@ -56,11 +56,11 @@ def _normalise(module: ModuleType, operation: str, shape: tuple[int, ...]) -> Ca
 
 
 @pytest.mark.parametrize("operation", ["local_response_norm", "local_response_norm_backward"])
-@pytest.mark.parametrize("layer", NORMALISED)
+@pytest.mark.parametrize("norm", NORMALISED)
 @pytest.mark.parametrize("implementation", MODULES)
-def test_normalisation(layer: str, operation: str, implementation: str, timed: Callable[..., None]) -> None:
-    shape = NORMALISED[layer]
+def test_normalisation(norm: str, operation: str, implementation: str, timed: Callable[..., None]) -> None:
+    shape = NORMALISED[norm]
     expected = _normalise(reference, operation, shape)()
     _, c, h, w = shape
-    problem = Problem(layer, 1, c, h, w, c, 1, 1)
+    problem = Problem(norm, 1, c, h, w, c, 1, 1)
     timed(operation, problem, _normalise(MODULES[implementation], operation, shape), (expected,), "GB/s", 4 * c * h * w)
