@@ -1,4 +1,4 @@
-"""Pooling, forward and backward, against the NumPy reference and PyTorch; a rate counts one read of the input."""
+"""Pooling and response normalisation, both ways, against NumPy and PyTorch; a rate counts one read of the input."""
 
 from collections.abc import Callable
 from functools import partial
@@ -52,3 +52,24 @@ def test_pool_of_peers(pool: Problem, operation: str, peer: str, timed_peer: Cal
     job = Job(PEERS_CALL_IT[operation], pool)
     size = 4 * int(np.prod(pool.x_shape))
     timed_peer(operation, peer, job, (_call(reference, operation, pool)(),), "GB/s", size)
+
+
+NORMALISED = {"alexnet_norm1": (1, 96, 55, 55), "alexnet_norm2": (1, 256, 27, 27), "googlenet_norm1": (1, 64, 56, 56)}
+
+
+def _normalise(module: ModuleType, operation: str, shape: tuple[int, ...]) -> Callable[[], Array]:
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, *shape), dtype=np.float32)
+    arguments = (x,) if operation == "local_response_norm" else (dy, x)
+    return partial(getattr(module, operation), *arguments, 5, alpha=5e-4, k=2.0)
+
+
+@pytest.mark.parametrize("operation", ["local_response_norm", "local_response_norm_backward"])
+@pytest.mark.parametrize("norm", NORMALISED)
+@pytest.mark.parametrize("implementation", MODULES)
+def test_normalisation(norm: str, operation: str, implementation: str, timed: Callable[..., None]) -> None:
+    shape = NORMALISED[norm]
+    expected = _normalise(reference, operation, shape)()
+    _, c, h, w = shape
+    problem = Problem(norm, 1, c, h, w, c, 1, 1)
+    timed(operation, problem, _normalise(MODULES[implementation], operation, shape), (expected,), "GB/s", 4 * c * h * w)

@@ -49,6 +49,8 @@ def is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
 
 def pair(value: Ints, rank: int, name: str, least: int = 1) -> Pair:
     """Return ``value`` for height and width; with one axis the height takes the least value, which is neutral."""
+    if type(value) is int and rank == 2 and least <= value <= LARGEST:
+        return value, value
     if type(value) is int or not is_sequence(value):
         width = integer(value, name, least)
         return (width, width) if rank == 2 else (least, width)
@@ -85,6 +87,8 @@ def _same(size: int, span: int, stride: int) -> Pair:
 def _windows(size: int, span: int, stride: int, before: int, after: int, axis: str, strict: bool, ceil: bool) -> int:
     """Count the windows over one padded axis."""
     padded = size + before + after
+    if not (strict or ceil) and span <= padded <= LARGEST:
+        return (padded - span) // stride + 1
     if padded > LARGEST:
         raise ValueError(f"a padded {axis} of {size} + {before} + {after} pixels does not fit in 64 bits")
     room = padded - span
@@ -161,7 +165,8 @@ class Sliding(NamedTuple):
 
 def check_windows_hold_pixels(sliding: Sliding, size: Pair, kernel: Pair, output: Pair, padding: Pads) -> None:
     """Refuse a pool whose padding leaves a window without a pixel: it has no maximum and no mean."""
-    if not any(padding):
+    # A short way for the usual case, neighbouring taps: a window with less padding than it spans reaches a pixel.
+    if sliding.dilation == (1, 1) and max(padding) < min(kernel):
         return
     for axis, name in enumerate(AXES[sliding.rank]):
         span, stride, dilation = sliding.span(kernel)[axis], sliding.stride[axis], sliding.dilation[axis]

@@ -1,11 +1,7 @@
 /* Local response normalisation across channels (Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep
- * Convolutional Neural Networks", 2012, section 3.3), by blocks of pixels with all their channels in L2. */
-#include "blocking.h"
+ * Convolutional Neural Networks", 2012, section 3.3): each task takes some pixels of an image with all their channels. */
 #include "correlation.h"
 #include "parallel.h"
-
-/* A block of pixels with all its channels, times the arrays a pass holds, should stay in L2. */
-enum { BLOCK_BYTES = 64 << 10, VECTOR_PIXELS = 16, MOST_PIXELS = 1024, ARRAYS = 5 };
 
 typedef struct {
     const fc_lrn *p;
@@ -13,90 +9,46 @@ typedef struct {
     size_t element;
     fc_view x, dy, out;
     int backward;
-    ptrdiff_t pixels, blocks;  /* of an image */
+    ptrdiff_t runs, run;      /* of an image: pixels that lie one after the other in all arrays, in rows or all together */
+    ptrdiff_t pixels, parts;  /* of a run that are a task */
     char *scratch;
-    size_t plane_bytes, scratch_bytes;
+    size_t scratch_bytes;
 } lrn_job;
 
-/* The arrays of one block: channel by channel, `pixels` elements apart. */
-typedef struct {
-    char *x, *dy, *power, *scale, *ratio;
-} lrn_block;
-
-static char *at(const lrn_job *job, const void *base, ptrdiff_t elements)
+static char *at(const lrn_job *job, fc_view view, ptrdiff_t n, ptrdiff_t h, ptrdiff_t w)
 {
-    return (char *)base + elements * (ptrdiff_t)job->element;
-}
-
-/* Moves `count` pixels from `first` of image n between an array and a block, by runs within a row. */
-static void move_pixels(const lrn_job *job, fc_view view, ptrdiff_t n, ptrdiff_t first, ptrdiff_t count, char *block,
-                        int store)
-{
-    const fc_lrn *p = job->p;
-    const ptrdiff_t *s = view.stride;
-    for (ptrdiff_t i = 0; i < count;) {
-        const ptrdiff_t h = (first + i) / p->w, w = (first + i) % p->w, run = fc_min(count - i, p->w - w);
-        char *outside = at(job, view.data, n * s[0] + h * s[2] + w * s[3]), *inside = at(job, block, i);
-        if (store)
-            job->kernels->store_strided(outside, s[1], s[3], inside, job->pixels, p->c, run);
-        else if (p->layout == FC_NCHW)
-            job->kernels->store_strided(inside, job->pixels, 1, outside, s[1], p->c, run);
-        else
-            job->kernels->store_strided(inside, 1, job->pixels, outside, s[3], run, p->c);
-        i += run;
-    }
-}
-
-/* The channels whose window a channel's sum runs over: [c - before, c + after]. */
-static ptrdiff_t window(const fc_lrn *p, ptrdiff_t c, ptrdiff_t before, ptrdiff_t after, ptrdiff_t *count)
-{
-    const ptrdiff_t first = c < before ? 0 : c - before;
-    *count = (p->c - 1 - c < after ? p->c - 1 : c + after) - first + 1;
-    return first;
+    const ptrdiff_t elements = n * view.stride[0] + h * view.stride[2] + w * view.stride[3];
+    return (char *)view.data + elements * (ptrdiff_t)job->element;
 }
 
 static void lrn_task(void *context, ptrdiff_t task, int thread)
 {
     const lrn_job *job = context;
     const fc_lrn *p = job->p;
-    const fc_kernels *kernels = job->kernels;
-    const ptrdiff_t n = task / job->blocks, first = task % job->blocks * job->pixels;
-    const ptrdiff_t count = fc_min(job->pixels, p->h * p->w - first);
-    char *scratch = job->scratch + (size_t)thread * job->scratch_bytes;
-    const lrn_block block = {scratch, scratch + job->plane_bytes, scratch + 2 * job->plane_bytes,
-                             scratch + 3 * job->plane_bytes, scratch + 4 * job->plane_bytes};
-    /* An even size looks one channel further back than ahead, as PyTorch's does. */
-    const ptrdiff_t before = p->size / 2, after = (p->size - 1) / 2;
-    const double alpha_over_size = p->alpha / (double)p->size;
-    move_pixels(job, job->x, n, first, count, block.x, 0);
-    for (ptrdiff_t c = 0; c < p->c; c++) {
-        ptrdiff_t channels;
-        const ptrdiff_t low = window(p, c, before, after, &channels), row = c * job->pixels;
-        kernels->lrn_scale(at(job, block.scale, row), at(job, block.x, low * job->pixels), job->pixels, channels, count,
-                           p->k, alpha_over_size);
-        kernels->lrn_power(at(job, block.power, row), at(job, block.scale, row), count, p->beta);
-        if (!job->backward)
-            kernels->lrn_multiply(at(job, block.dy, row), at(job, block.x, row), at(job, block.power, row), count);
-    }
-    if (!job->backward) {
-        move_pixels(job, job->out, n, first, count, block.dy, 1);
-        return;
-    }
-    move_pixels(job, job->dy, n, first, count, block.dy, 0);
-    for (ptrdiff_t c = 0; c < p->c; c++) {
-        const ptrdiff_t row = c * job->pixels;
-        kernels->lrn_ratio(at(job, block.ratio, row), at(job, block.dy, row), at(job, block.x, row),
-                           at(job, block.power, row), at(job, block.scale, row), count);
-    }
-    for (ptrdiff_t c = 0; c < p->c; c++) {
-        /* The channels that see c: the window turned round. */
-        ptrdiff_t channels;
-        const ptrdiff_t low = window(p, c, after, before, &channels), row = c * job->pixels;
-        kernels->lrn_gradient(at(job, block.scale, row), at(job, block.dy, row), at(job, block.x, row),
-                              at(job, block.power, row), at(job, block.ratio, low * job->pixels), job->pixels, channels,
-                              count, 2 * alpha_over_size * p->beta);
-    }
-    move_pixels(job, job->out, n, first, count, block.scale, 1);
+    const ptrdiff_t part = task % job->parts, h = task / job->parts % job->runs, n = task / job->parts / job->runs;
+    const ptrdiff_t w = part * job->pixels;
+    /* An even size looks one channel further back than ahead, as PyTorch's does; no window is wider than all channels. */
+    const fc_lrn_block block = {
+        .channels = p->c,
+        .pixels = fc_min(job->pixels, job->run - w),
+        .planes = p->layout == FC_NCHW,
+        .x = at(job, job->x, n, h, w),
+        .dy = job->backward ? at(job, job->dy, n, h, w) : NULL,
+        .out = at(job, job->out, n, h, w),
+        .x_channel = job->x.stride[1],
+        .x_pixel = job->x.stride[3],
+        .dy_channel = job->dy.stride[1],
+        .dy_pixel = job->dy.stride[3],
+        .out_channel = job->out.stride[1],
+        .out_pixel = job->out.stride[3],
+        .before = fc_min(p->size / 2, p->c - 1),
+        .after = fc_min((p->size - 1) / 2, p->c - 1),
+        .alpha_over_size = p->alpha / (double)p->size,
+        .beta = p->beta,
+        .k = p->k,
+        .scratch = job->scratch + (size_t)thread * job->scratch_bytes,
+    };
+    job->kernels->lrn(&block);
 }
 
 static fc_status run(const fc_lrn *lrn, fc_view dy, fc_view x, void *out, int backward, int threads)
@@ -113,18 +65,26 @@ static fc_status run(const fc_lrn *lrn, fc_view dy, fc_view x, void *out, int ba
         .out = fc_dense_view(out, lrn->layout, lrn->c, lrn->h, lrn->w),
         .backward = backward,
     };
-    /* Whole vectors of pixels, as long as their channels fit into a thread's scratch. */
-    const ptrdiff_t fitting = BLOCK_BYTES / (ptrdiff_t)job.element / lrn->c / VECTOR_PIXELS * VECTOR_PIXELS;
-    const ptrdiff_t most = fc_max(1, FC_SCRATCH_LIMIT / ARRAYS / (ptrdiff_t)job.element / lrn->c);
-    job.pixels = fc_min(fc_min(lrn->h * lrn->w, most), fc_min(MOST_PIXELS, fc_max(VECTOR_PIXELS, fitting)));
-    job.blocks = fc_ceil_div(lrn->h * lrn->w, job.pixels);
-    const ptrdiff_t tasks = lrn->n * job.blocks;
-    const double seconds = 2e-9 * (double)(lrn->n * lrn->c) * (double)(lrn->h * lrn->w);
-    threads = fc_useful_threads(threads, tasks, seconds);
+    /* A row of one pixel may have any stride between pixels; planes count on one. */
+    const int planes = lrn->layout == FC_NCHW;
+    const int whole = x.stride[2] == lrn->w * (planes ? 1 : x.stride[3]) &&
+                      dy.stride[2] == lrn->w * (planes ? 1 : dy.stride[3]);
+    job.runs = whole ? 1 : lrn->h;
+    job.run = whole ? lrn->h * lrn->w : lrn->w;
+    const ptrdiff_t lanes = job.kernels->lanes, group = FC_LRN_VECTORS * lanes;
+    const double seconds = (backward ? 1e-9 : 0.4e-9) * (double)(lrn->n * lrn->c) * (double)(lrn->h * lrn->w);
+    threads = fc_useful_threads(threads, lrn->n * lrn->h * lrn->w, seconds);
+    /* A few tasks a thread, of whole groups of pixels. */
+    const ptrdiff_t wanted = threads == 1 ? 1 : fc_ceil_div(8 * (ptrdiff_t)threads, lrn->n * job.runs);
+    job.pixels = fc_ceil_div(fc_ceil_div(job.run, wanted), group) * group;
+    job.parts = fc_ceil_div(job.run, job.pixels);
+    const ptrdiff_t tasks = lrn->n * job.runs * job.parts;
+    threads = (int)fc_min(threads, tasks);
+    const ptrdiff_t window = fc_min(lrn->size, 2 * lrn->c);
+    const ptrdiff_t scratch = !planes ? 2 * (lrn->c + 2 * window + lanes) : backward ? lrn->c * group : 0;
     fc_workspace sizes = {0};
-    fc_take(&sizes, (size_t)(lrn->c * job.pixels) * job.element);
-    job.plane_bytes = sizes.used;
-    job.scratch_bytes = ARRAYS * job.plane_bytes;
+    fc_take(&sizes, (size_t)scratch * job.element);
+    job.scratch_bytes = sizes.used;
     job.scratch = fc_workspace_acquire((size_t)threads * job.scratch_bytes);
     if (!job.scratch)
         return FC_NO_MEMORY;

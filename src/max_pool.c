@@ -81,6 +81,24 @@ static fc_status scatter(const fc_pool *pool, fc_view dy, const int64_t *index, 
     return FC_OK;
 }
 
+/* One window a plane: what it leaves alone is nearly all of dx. */
+static fc_status find_and_scatter(const fc_pool *pool, fc_view dy, fc_view x, void *dx, int threads)
+{
+    const size_t outputs = (size_t)(pool->n * pool->c);
+    fc_workspace sizes = {0};
+    fc_take(&sizes, outputs * sizeof(int64_t));
+    const size_t index_bytes = sizes.used;
+    fc_take(&sizes, outputs * sizeof(double));
+    char *scratch = fc_workspace_acquire(sizes.used);
+    if (!scratch)
+        return FC_NO_MEMORY;
+    fc_status status = fc_max_pool_forward(pool, x, scratch + index_bytes, (int64_t *)(void *)scratch, threads);
+    if (status == FC_OK)
+        status = scatter(pool, dy, (const int64_t *)(void *)scratch, dx, threads);
+    fc_workspace_release(scratch);
+    return status;
+}
+
 fc_status fc_max_pool_backward(const fc_pool *pool, fc_view dy, fc_view x, const int64_t *index, void *dx, int threads)
 {
     const fc_status status = fc_pool_check(pool);
@@ -88,6 +106,8 @@ fc_status fc_max_pool_backward(const fc_pool *pool, fc_view dy, fc_view x, const
         return status;
     if (index)
         return scatter(pool, dy, index, dx, threads);
+    if (pool->oh == 1 && pool->ow == 1)
+        return find_and_scatter(pool, dy, x, dx, threads);
     fc_pool_pass pass = fc_pool_pass_of(pool);
     pass.x = x, pass.dy = dy;
     return fc_pool_backward(&pass, dx, threads);

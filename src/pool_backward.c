@@ -82,7 +82,10 @@ static void backward_block(void *context, const fc_pool_block *block, int thread
     };
     if (job->scratch_bytes > job->gradient_bytes)
         kept.tap = at(job, scratch + job->gradient_bytes, kernels->lanes);
-    memset(scratch, 0, job->gradient_bytes);
+    const ptrdiff_t lanes = kernels->lanes;
+    const ptrdiff_t rows = p->layout == FC_NHWC ? fc_ceil_div(block->planes, lanes)
+                                                : kept.pair ? fc_ceil_div(block->planes, 2) : block->planes;
+    memset(scratch, 0, (size_t)(rows * job->next + 2 * lanes) * job->pass->element);
     fc_pool_block out = *block;
     rows_that_reach(p, block->row, block->row_end, &out.row, &out.row_end);
     if (out.row < out.row_end)
@@ -116,8 +119,10 @@ fc_status fc_pool_backward(const fc_pool_pass *pass, void *dx, int threads)
         job.pitch = p->ow * lanes;
         planes = fc_ceil_div(fc_min(p->c, FC_POOL_CHANNELS), lanes);
     } else {
-        const ptrdiff_t columns = job.pair ? lanes : fc_max(p->ow, fc_ceil_div(p->w, p->stride_w));
-        job.pitch = (fc_ceil_div(columns, lanes) + 1) * lanes;
+        /* Beside a row lies as much that is zero as its columns reach beyond it; pairs have it between the halves. */
+        const ptrdiff_t columns = fc_ceil_div(p->w, p->stride_w) + fc_ceil_div(fc_min(p->pad_left, lanes), p->stride_w);
+        const ptrdiff_t reach = fc_min(lanes, fc_ceil_div((p->kw - 1) * p->dilation_w, p->stride_w));
+        job.pitch = job.pair ? lanes : fc_ceil_div(fc_max(p->ow, columns) + reach, lanes) * lanes;
         planes = grid.block_planes;
         if (job.pair) {
             grid.block_planes += planes % 2;
@@ -134,8 +139,6 @@ fc_status fc_pool_backward(const fc_pool_pass *pass, void *dx, int threads)
     job.scratch = fc_workspace_acquire((size_t)threads * job.scratch_bytes);
     if (!job.scratch)
         return FC_NO_MEMORY;
-    if (!pass->counted_h)
-        memset(job.scratch, 0, (size_t)threads * job.scratch_bytes);
     fc_pool_run(&grid, threads);
     fc_workspace_release(job.scratch);
     return FC_OK;

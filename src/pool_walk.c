@@ -24,7 +24,7 @@ fc_pool_grid fc_pool_grid_of(const fc_pool *p, ptrdiff_t rows, ptrdiff_t row_byt
         row_bytes *= fc_min(p->c, FC_POOL_CHANNELS);
     const ptrdiff_t room = nhwc ? FC_POOL_PIXEL_BYTES : FC_POOL_BLOCK_BYTES;
     grid.block_rows = fc_min(rows, fc_max(1, room / row_bytes));
-    grid.block_planes = nhwc || grid.block_rows < rows ? 1 : fc_max(1, room / row_bytes / rows);
+    grid.block_planes = nhwc || grid.block_rows < rows ? 1 : fc_min(p->c, fc_max(1, room / row_bytes / rows));
     return grid;
 }
 
@@ -161,7 +161,6 @@ static void strips_of_planes(const fc_pool_pass *pass, const fc_pool_block *bloc
     strip.x = at(pass, pass->x.data, block->n * stride[0] + block->c * stride[1]);
     strip.columns = p->w;
     strip.lane_step = p->stride_w;
-    strip.taps_w = p->kw;
     strip.tap_w = strip.tap_column = p->dilation_w;
     strip.y_row = p->ow;
     strip.index_lane = p->stride_w;
@@ -172,8 +171,13 @@ static void strips_of_planes(const fc_pool_pass *pass, const fc_pool_block *bloc
         /* The last vector ends at the last output, over some of the one before; what is added to is kept apart. */
         const ptrdiff_t j = p->ow - begin < lanes && !kept ? fc_max(0, p->ow - lanes) : begin;
         strip.lanes = (int)fc_min(lanes, p->ow - j);
-        strip.column = j * p->stride_w - p->pad_left;
-        strip.whole = strip.lanes == lanes && strip.column >= 0 && strip.column + reach < p->w;
+        const ptrdiff_t column = j * p->stride_w - p->pad_left;
+        strip.whole = strip.lanes == lanes && column >= 0 && column + reach < p->w;
+        /* Of many taps those that no lane has inside are left out: with padding there may be any number of them. */
+        const ptrdiff_t last = column + (strip.lanes - 1) * p->stride_w;
+        strip.tap_first = p->kw > 3 ? clip(last, p->kw, p->dilation_w, p->w).first : 0;
+        strip.taps_w = (p->kw > 3 ? clip(column, p->kw, p->dilation_w, p->w).end : p->kw) - strip.tap_first;
+        strip.column = column + strip.tap_first * p->dilation_w;
         strip.count = block->planes;
         strip.x_next = stride[1];
         strip.y_next = p->oh * p->ow;
@@ -181,7 +185,7 @@ static void strips_of_planes(const fc_pool_pass *pass, const fc_pool_block *bloc
         strip.kept.next = kept ? kept->next : 0;
         strip.index_next = 0;
         if (block->planes == 1) {
-            const ptrdiff_t inside = strip.whole ? (p->w - 1 - reach - strip.column) / (lanes * p->stride_w) + 1 : 1;
+            const ptrdiff_t inside = strip.whole ? (p->w - 1 - reach - column) / (lanes * p->stride_w) + 1 : 1;
             strip.count = fc_max(1, fc_min(inside, (p->ow - j) / lanes));
             strip.x_next = strip.index_next = lanes * p->stride_w;
             strip.y_next = strip.dy_next = strip.kept.next = lanes;
@@ -189,9 +193,9 @@ static void strips_of_planes(const fc_pool_pass *pass, const fc_pool_block *bloc
         if (!strip.whole)
             for (int i = 0; i < strip.lanes; i++)
                 strip.first[i] =
-                    clip(strip.column + i * p->stride_w, p->kw, p->dilation_w, p->w).first * strip.argument_w;
+                    clip(column + i * p->stride_w, p->kw, p->dilation_w, p->w).first * strip.argument_w;
         strip.x = image;
-        strip.index_first = strip.top * p->w + strip.column;
+        strip.index_first = strip.top * p->w + column;
         strip.counted_w = pass->counted_w ? pass->counted_w + j : NULL;
         place(pass, kept, &strip, ((block->n * p->c + block->c) * p->oh + block->row) * p->ow + j, j,
               (ptrdiff_t[]){block->n, block->c, block->row, j});
@@ -199,16 +203,17 @@ static void strips_of_planes(const fc_pool_pass *pass, const fc_pool_block *bloc
     }
 }
 
-/* Lanes along the channels: each column of the output has its own taps. */
+/* Lanes along the channels, which with NCHW lie planes apart: each column of the output has its own taps. */
 static void strips_of_pixels(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_scratch *kept,
                              void (*kernel)(const fc_pool_strip *strip))
 {
     const fc_pool *p = pass->p;
     const ptrdiff_t lanes = pass->kernels->lanes, *stride = pass->x.stride;
     fc_pool_strip strip = strip_of(pass, block, kept);
-    strip.lane_step = 1;
-    strip.tap_w = p->dilation_w * stride[3];
-    strip.x_next = strip.y_next = lanes;
+    strip.lane_step = stride[1] == 1 || p->c == 1 ? 1 : stride[1];
+    strip.tap_w = p->dilation_w * (p->w == 1 ? 1 : stride[3]);
+    strip.x_next = lanes * strip.lane_step;
+    strip.y_next = lanes;
     strip.y_row = p->ow * p->c;
     strip.dy_next = lanes;
     for (ptrdiff_t j = 0; j < p->ow; j++) {
@@ -223,7 +228,7 @@ static void strips_of_pixels(const fc_pool_pass *pass, const fc_pool_block *bloc
             strip.lanes = (int)fc_min(lanes, block->planes - begin);
             strip.whole = strip.lanes == lanes;
             strip.count = strip.whole ? (block->planes - begin) / lanes : 1;
-            strip.columns = strip.lanes;
+            strip.columns = strip.lanes * strip.lane_step;
             for (int i = 0; i < strip.lanes; i++)
                 strip.first[i] = taps.first * strip.argument_w;
             strip.x = at(pass, pass->x.data, block->n * stride[0] + c * stride[1] +
@@ -238,7 +243,9 @@ static void strips_of_pixels(const fc_pool_pass *pass, const fc_pool_block *bloc
 void fc_pool_strips(const fc_pool_pass *pass, const fc_pool_block *block, const fc_pool_scratch *kept,
                     void (*kernel)(const fc_pool_strip *strip))
 {
-    if (pass->p->layout == FC_NHWC)
+    /* One window a plane: in both layouts the outputs lie channel by channel. */
+    const int single = !kept && pass->p->oh == 1 && pass->p->ow == 1;
+    if (pass->p->layout == FC_NHWC || single)
         strips_of_pixels(pass, block, kept, kernel);
     else
         strips_of_planes(pass, block, kept, kernel);

@@ -143,8 +143,8 @@ typedef struct {
     ptrdiff_t counted_step;
 } fc_pool_strip;
 
-/* Rows of `count` planes of dx, all that are kept, from what is kept of them: at least LANES zeros lie beside a row. Without taps it
- * is the gradient of a mean. */
+/* Rows of `count` planes of dx, all that are kept, from what is kept of them; beside a row lie zeros as far as its columns reach,
+ * and room for a vector. Without taps it is the gradient of a mean. */
 typedef struct {
     fc_pool_scratch kept;
     ptrdiff_t count, out_width, width;
@@ -160,6 +160,23 @@ typedef struct {
     int lanes;
     ptrdiff_t dx_pixel;
 } fc_pool_pixels;
+
+enum { FC_LRN_VECTORS = 4 };  /* of pixels that go through the channels together: whole pages are not touched for a line */
+
+/* Local response normalisation of `pixels` pixels with all their channels, or its gradient if there is a dy. With `planes` pixels
+ * lie side by side, else channels. The window of channel c is [c - before, c + after]. Scratch, backward for planes:
+ * channels * FC_LRN_VECTORS * lanes; for channels side by side, forward as backward, twice channels + 2 * (before + after) +
+ * lanes. */
+typedef struct {
+    ptrdiff_t channels, pixels;
+    int planes;
+    const void *x, *dy;
+    void *out;
+    ptrdiff_t x_channel, x_pixel, dy_channel, dy_pixel, out_channel, out_pixel;
+    ptrdiff_t before, after;
+    double alpha_over_size, beta, k;
+    void *scratch;
+} fc_lrn_block;
 
 typedef struct {
     const char *isa;
@@ -203,14 +220,7 @@ typedef struct {
     void (*pool_scatter)(void *dx, ptrdiff_t plane_step, ptrdiff_t lane_step, const void *dy, ptrdiff_t dy_step,
                          const int64_t *index, ptrdiff_t count);
 
-    void (*lrn_scale)(void *scale, const void *x, ptrdiff_t step, ptrdiff_t channels, ptrdiff_t count, double k,
-                      double alpha_over_size);
-    void (*lrn_power)(void *power, const void *scale, ptrdiff_t count, double beta);
-    void (*lrn_multiply)(void *y, const void *x, const void *power, ptrdiff_t count);
-    void (*lrn_ratio)(void *ratio, const void *dy, const void *x, const void *power, const void *scale,
-                      ptrdiff_t count);
-    void (*lrn_gradient)(void *dx, const void *dy, const void *x, const void *power, const void *ratio,
-                         ptrdiff_t step, ptrdiff_t channels, ptrdiff_t count, double factor);
+    void (*lrn)(const fc_lrn_block *block);
 
     void (*winograd_input)(const fc_winograd_lanes *lanes);
     void (*winograd_filter)(const fc_winograd_filter *filter);

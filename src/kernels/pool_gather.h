@@ -44,6 +44,7 @@ FC_INLINE void FC_NAME(pool_gather_few)(const fc_pool_gather *g, ptrdiff_t n, re
                                         const int maximum)
 {
     const ptrdiff_t before = (g->pad_left - odd) / stride;
+    const ptrdiff_t block = g->count == 1 ? g->kept.rows * g->dx_row : g->count * g->dx_next;
     for (ptrdiff_t m = 0; m * stride < g->width; m += LANES) {
         vec sum[2] = {{0}, {0}};
         FC_UNROLL
@@ -54,6 +55,9 @@ FC_INLINE void FC_NAME(pool_gather_few)(const fc_pool_gather *g, ptrdiff_t n, re
                 FC_NAME(pool_gain)(sum[phase], gradient, tap, m + before + (phase + odd - b) / stride, b, maximum);
         }
         FC_NAME(pool_store_phases)(g, n, dx, m, sum[0], sum[1], stride);
+        /* Lines of the next block are fetched before they are written. */
+        for (int i = 0; i < stride; i++)
+            __builtin_prefetch(dx + m * stride + i * LANES + block, 1);
     }
 }
 
@@ -64,9 +68,12 @@ FC_INLINE vec FC_NAME(pool_gather_phase)(const fc_pool_gather *g, const real *gr
     /* Neighbouring taps reach a column from every stride-th on; others are tried one by one. */
     const ptrdiff_t every = g->tap_w == 1 ? g->stride_w : 1;
     const ptrdiff_t least = g->tap_w == 1 ? (phase + g->pad_left) % every : 0;
-    ptrdiff_t b = g->taps_w <= least ? -1 : least + (g->taps_w - 1 - least) / every * every;
+    /* Taps of windows from m - LANES to the last one. */
+    const ptrdiff_t most = (phase + g->pad_left + (m + LANES) * g->stride_w) / g->tap_w;
+    const ptrdiff_t end = g->taps_w - 1 < most ? g->taps_w - 1 : most;
+    const ptrdiff_t low = (phase + g->pad_left + (m - g->out_width) * g->stride_w) / g->tap_w;
     vec sum = {0};
-    for (; b >= 0; b -= every) {
+    for (ptrdiff_t b = end < least ? -1 : least + (end - least) / every * every; b >= 0 && b >= low; b -= every) {
         const ptrdiff_t from = phase + g->pad_left - b * g->tap_w;
         const ptrdiff_t at = from % g->stride_w ? g->out_width : m + from / g->stride_w;
         if (at > -LANES && at < g->out_width)

@@ -6,6 +6,7 @@
 
 enum { FC_NAME(pool_buffer) = 64 };  /* rows that overlapping windows keep, in L1 */
 #define FC_POOL_BUFFER FC_NAME(pool_buffer)
+#define FC_POOL_AHEAD ((ptrdiff_t)((32 << 10) / sizeof(real)))
 
 /* What one call of pool_strips fixes: constants of the instance first. */
 typedef struct {
@@ -51,6 +52,12 @@ FC_INLINE vec FC_NAME(pool_tap)(const FC_NAME(pool_call) *call, const real *x, p
         return vevens(FC_NAME(pool_neighbours)(call, x, b, 0), FC_NAME(pool_neighbours)(call, x, b, LANES - 1));
     const fc_pool_strip *s = call->s;
     vec v = call->missing;
+    if (s->whole) {
+        FC_UNROLL
+        for (int i = 0; i < LANES; i++)
+            v[i] = x[s->column + b * s->tap_w + i * s->lane_step];
+        return v;
+    }
     for (int i = 0; i < s->lanes; i++) {
         const ptrdiff_t column = s->column + b * s->tap_column + i * s->lane_step;
         if (column >= 0 && column < s->columns)
@@ -86,6 +93,10 @@ FC_INLINE void FC_NAME(pool_reduce_row)(const FC_NAME(pool_call) *call, const re
         high = vload_lanes_else(second, FC_NAME(pool_lanes_inside)(0, s->columns), call->missing);
     }
     *argument = call->first;
+    /* The next block's, since the hardware does not see one row after the other. */
+    __builtin_prefetch(row + s->column + FC_POOL_AHEAD);
+    if (call->step == 2)
+        __builtin_prefetch(row + s->column + FC_POOL_AHEAD + LANES);
     for (ptrdiff_t b = 0; b < taps; b++) {
         const vmask tap = (lane_int)((s->tap_first + b) * s->argument_w) - (vmask){0};
         vec v, next = {0};
@@ -461,7 +472,9 @@ static void FC_NAME(pool_mean_gradient)(const fc_pool_strip *s)
     for (ptrdiff_t n = 0; n < s->count; n += 1 + pair)
         for (ptrdiff_t i = 0; i < s->rows; i++) {
             const vec share = FC_NAME(pool_load_dy)(s, pair, n, i) / (counted * vset1((real)s->counted_h[i]));
-            for (ptrdiff_t a = 0, r = s->top + i * s->stride_h; a < s->taps_h; a++, r += s->tap_h) {
+            const ptrdiff_t start = s->top + i * s->stride_h, above = s->kept.row - start;
+            ptrdiff_t a = above > 0 ? (above + s->tap_h - 1) / s->tap_h : 0;
+            for (ptrdiff_t r = start + a * s->tap_h; a < s->taps_h && r < s->kept.row + s->kept.rows; a++, r += s->tap_h) {
                 const ptrdiff_t at = FC_NAME(pool_kept_at)(s, pair, n, r);
                 if (at >= 0)
                     *(vec *)((real *)s->kept.gradient + at) += share;
@@ -469,3 +482,4 @@ static void FC_NAME(pool_mean_gradient)(const fc_pool_strip *s)
         }
 }
 #undef FC_POOL_BUFFER
+#undef FC_POOL_AHEAD
