@@ -32,12 +32,7 @@ fc_status fc_avg_pool_forward(const fc_pool *pool, fc_view x, int count_include_
     double *counted = count(&pass, count_include_pad);
     if (!counted)
         return FC_NO_MEMORY;
-    threads = fc_useful_threads(threads, pool->n * pool->c * pool->oh, fc_pool_seconds(pool));
-    fc_pool_grid grid =
-        fc_pool_grid_of(pool, pool->oh, pool->stride_h * pool->w * (ptrdiff_t)pass.element, threads);
-    grid.visit = forward_block;
-    grid.context = &pass;
-    fc_pool_run(&grid, threads);
+    fc_pool_forward(&pass, forward_block, threads);
     fc_workspace_release(counted);
     return FC_OK;
 }

@@ -13,33 +13,33 @@ enum { FC_B_BLOCK_BYTES = 320 << 10, FC_A_BLOCK_BYTES = 192 << 10 };
 enum { FC_C_BLOCK_BYTES = 2 << 20 };
 
 /* Winograd: points of all tiles in a block, whose products with one panel of filters are half of an L2 (112 tiles of 36
- * points); channels between two visits of
- * the products, whose transformed filters are the other half (it also bounds the rounding chains, more than elsewhere, for
- * their terms are larger than the result); packed filters ready to be transformed, in L1. */
+ * points); channels between two visits of the products, whose transformed filters are the other half (it also bounds
+ * the rounding chains, more than elsewhere, for their terms are larger than the result); packed filters ready to be
+ * transformed, in L1. */
 enum { FC_WINOGRAD_PRODUCTS = 4032, FC_WINOGRAD_DEPTH_BLOCK = 128, FC_WINOGRAD_PACK_BYTES = 16 << 10 };
 
 /* Winograd's transformed images, read from L3 once for each panel of filters, and transformed filters that are written
  * once and read by every block of tiles rather than transformed again by each; the rest of a thread's scratch. */
 enum { FC_WINOGRAD_IMAGE_BYTES = 8 << 20, FC_WINOGRAD_FILTER_BYTES = 16 << 20, FC_WINOGRAD_SMALL_SCRATCH = 2 << 20 };
 
-/* Winograd's weight gradient: tiles in a block, unless their transforms exceed a thread's scratch; tiles between two visits of
- * the sum, whose panels of x and dy share an L1; bytes of the sum of some filters, in L3. */
+/* Winograd's weight gradient: tiles in a block, unless their transforms exceed a thread's scratch; tiles between two
+ * visits of the sum, whose panels of x and dy share an L1; bytes of the sum of some filters, in L3. */
 enum { FC_WINOGRAD_GRADIENT_TILES = 448, FC_WINOGRAD_GRADIENT_DEPTH = 128, FC_WINOGRAD_SUM_BYTES = 12 << 20 };
 
-/* Panels of pixels that each panel of weights must meet for the direct kernels to pack it: with 28 (28 x 28 pixels, 1x1)
- * reading it in place was 1 % faster, with 98 packing 3 %, with 2 to 7 in place 10 to 30 %. */
+/* Panels of pixels that each panel of weights must meet for the direct kernels to pack it: with 28 (28 x 28 pixels,
+ * 1x1) reading it in place was 1 % faster, with 98 packing 3 %, with 2 to 7 in place 10 to 30 %. */
 enum { FC_PACKING_PANELS = 32 };
 
 /* Padded image block of the direct kernels, read by every panel of weights: a part of L2; with lanes along channels it
  * is all that L2 holds, for a panel of weights stays in L1. */
 enum { FC_IMAGE_BLOCK_BYTES = 256 << 10, FC_DIRECT_IMAGE_BYTES = 512 << 10 };
 
-/* With lanes along channels: a block's outputs of one panel, in L2; pixels of a plane that a 1x1 kernel takes as one row, so
- * that its tiles are full whatever the width. */
+/* With lanes along channels: a block's outputs of one panel, in L2; pixels of a plane that a 1x1 kernel takes as one
+ * row, so that its tiles are full whatever the width. */
 enum { FC_DIRECT_C_BYTES = 256 << 10, FC_DIRECT_MERGED_PIXELS = 1024 };
 
-/* The direct weight gradient with lanes along filters: sums of one panel of filters in a part of L2; pixels of a unit, whose
- * panel of dy is read by all of them. */
+/* The direct weight gradient with lanes along filters: sums of one panel of filters in a part of L2; pixels of a unit,
+ * whose panel of dy is read by all of them. */
 enum { FC_GRADIENT_SUM_BYTES = 256 << 10, FC_GRADIENT_PIXELS = 1024 };
 
 /* Scratch a thread may take; direct and Winograd refuse a problem that needs more, im2col always fits its blocks. */
@@ -49,8 +49,8 @@ enum { FC_SCRATCH_LIMIT = 16 << 20 };
  * serve more threads, but each is a pass over dw. */
 enum { FC_PARTIAL_CHUNKS = 16, FC_PARTIAL_BYTES = 8 << 20 };
 
-/* Pools: what a block of planes reads or writes, an L1 (smaller blocks pay for their calls); with NHWC channels of a block, whose lines are whole, and
- * what a block of their rows takes of an L2. */
+/* Pools: what a block of planes reads or writes, an L1 (smaller blocks pay for their calls); with NHWC channels of a
+ * block, whose lines are whole, and what a block of their rows takes of an L2. */
 enum { FC_POOL_BLOCK_BYTES = 32 << 10, FC_POOL_CHANNELS = 64, FC_POOL_PIXEL_BYTES = 128 << 10 };
 
 #endif

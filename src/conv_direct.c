@@ -1,5 +1,5 @@
-/* Direct convolution: the micro-kernel reads the image in place, each step of its reduction at a tap's offset; nothing is
- * gathered. Lanes run along a row of pixels, or along output channels, whichever costs less.
+/* Direct convolution: the micro-kernel reads the image in place, each step of its reduction at a tap's offset; nothing
+ * is gathered. Lanes run along a row of pixels, or along output channels, whichever costs less.
  */
 #include "conv_direct.h"
 
@@ -38,38 +38,10 @@ static void correlate_weights(const fc_correlation *given, int threads, fc_works
         fc_direct_weight_channels_correlate(&c, threads, workspace);
 }
 
-static size_t bytes_for_pixels(const fc_correlation *c)
-{
-    return (size_t)c->groups * fc_packed_group_bytes(c, FC_LANES_PIXELS);
-}
-
-static size_t bytes_for_channels(const fc_correlation *c)
-{
-    return (size_t)c->groups * fc_packed_group_bytes(c, FC_LANES_CHANNELS);
-}
-
-static void pack_for_pixels(const fc_correlation *given, int threads, char *packed)
-{
-    const fc_correlation c = by_channel(given);
-    fc_pack_all_weights(&c, FC_LANES_PIXELS, threads, packed);
-}
-
-static void pack_for_channels(const fc_correlation *given, int threads, char *packed)
-{
-    const fc_correlation c = by_channel(given);
-    fc_pack_all_weights(&c, FC_LANES_CHANNELS, threads, packed);
-}
-
-/* NCHW shares im2col's. */
 static const fc_packing *packing(const fc_correlation *given)
 {
-    static const fc_packing pixels = {bytes_for_pixels, pack_for_pixels};
-    static const fc_packing channels = {bytes_for_channels, pack_for_channels};
     const fc_correlation c = by_channel(given);
-    const fc_lanes lanes = choose_lanes(&c);
-    if (given->order == FC_BY_CHANNEL)
-        return fc_panel_packing(lanes);
-    return lanes == FC_LANES_PIXELS ? &pixels : &channels;
+    return fc_panel_packing(choose_lanes(&c), FC_BY_CHANNEL);
 }
 
 static const char *refuses(const fc_correlation *given, fc_operation operation)

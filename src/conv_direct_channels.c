@@ -100,11 +100,10 @@ static const char *panel_of_weights(const channels_task *task, ptrdiff_t panel, 
 {
     const channels_job *job = task->job;
     const fc_correlation *c = job->c;
-    const ptrdiff_t first = panel * c->kernels->tile_columns;
+    const ptrdiff_t first = panel * c->kernels->tile_columns, count = fc_min(c->kernels->tile_columns, c->m - first);
     if (job->packed)
         return fc_gemm_packed_b(&job->gemm, job->packed + (size_t)task->group * job->group_bytes, depth_block, panel);
-    fc_pack_weight_panel(c, FC_LANES_CHANNELS, task->group, first, fc_min(c->kernels->tile_columns, c->m - first), k, depth,
-                         task->weights);
+    fc_pack_weight_panel(c, FC_LANES_CHANNELS, task->group, first, count, k, depth, task->weights);
     return task->weights;
 }
 
@@ -120,7 +119,7 @@ static void multiply_panel(const channels_task *task, const depth_chunk *chunk, 
         .ldb = width,
         .ldc = job->buffered ? width : c->y_w,
     };
-    char *to = fc_at(c, c->y, task->n * c->y_n + channel * c->y_c + task->row * c->y_h);
+    char *y = fc_at(c, c->y, task->n * c->y_n + channel * c->y_c + task->row * c->y_h), *to = y;
     ptrdiff_t row_step = c->y_h;
     if (job->buffered) {
         row_step = job->width * width;
@@ -142,8 +141,8 @@ static void multiply_panel(const channels_task *task, const depth_chunk *chunk, 
     /* Rows that follow each other without a gap are turned as one. */
     const ptrdiff_t merged = c->y_h == c->ow * c->y_w ? task->rows : 1;
     for (ptrdiff_t j = 0; j < task->rows; j += merged)
-        c->kernels->store_strided(fc_at(c, c->y, task->n * c->y_n + channel * c->y_c + (task->row + j) * c->y_h), c->y_w,
-                                  c->y_c, fc_at(c, to, j * row_step), width, merged * job->width, tile.columns);
+        c->kernels->store_strided(fc_at(c, y, j * c->y_h), c->y_w, c->y_c, fc_at(c, to, j * row_step), width,
+                                  merged * job->width, tile.columns);
 }
 
 static void run_task(void *context, ptrdiff_t index, int thread)
@@ -186,8 +185,8 @@ static double image_bytes(const channels_job *job)
     return (double)c->q * (double)fc_image_block_for(c, job->rows).plane * (double)c->element;
 }
 
-/* Rows of a block: few enough for all threads to have work and for its image and outputs to stay in L2, enough for a panel
- * of weights to be used some times. Depth blocks of a chunk: as many as stay in L2. */
+/* Rows of a block: few enough for all threads to have work and for its image and outputs to stay in L2, enough for a
+ * panel of weights to be used some times. Depth blocks of a chunk: as many as stay in L2. */
 static void plan_block(channels_job *job, int threads)
 {
     const fc_correlation *c = job->c;
@@ -201,10 +200,8 @@ static void plan_block(channels_job *job, int threads)
     if (!job->in_place) {
         if (job->rows < job->height || image_bytes(job) > FC_DIRECT_IMAGE_BYTES || products * panels < wanted)
             job->rows = fc_min(most, fc_max(fewest, fc_ceil_div(job->height, fc_ceil_div(wanted, products))));
-        for (;; job->rows = fc_max(fewest, fc_ceil_div(job->rows, 2))) {
-            if (job->rows == fewest || image_bytes(job) <= FC_DIRECT_IMAGE_BYTES)
-                break;
-        }
+        while (job->rows > fewest && image_bytes(job) > FC_DIRECT_IMAGE_BYTES)
+            job->rows = fc_max(fewest, fc_ceil_div(job->rows, 2));
         const double bytes = image_bytes(job);
         if (bytes > FC_DIRECT_IMAGE_BYTES)
             job->chunk = fc_max(1, (ptrdiff_t)(FC_DIRECT_IMAGE_BYTES / bytes * (double)blocks));
@@ -222,7 +219,8 @@ static void plan_block(channels_job *job, int threads)
 /* 0 if a task does not fit into a thread's scratch. */
 static int plan(channels_job *job, const fc_correlation *c, int threads)
 {
-    *job = (channels_job){.c = c, .gemm = fc_correlation_gemm(c, FC_LANES_CHANNELS), .in_place = fc_sees_image_itself(c)};
+    *job = (channels_job){.c = c, .in_place = fc_sees_image_itself(c)};
+    job->gemm = fc_correlation_gemm(c, FC_LANES_CHANNELS);
     const int merged = job->in_place && c->y_h == c->ow * c->y_w && c->oh * c->ow <= FC_DIRECT_MERGED_PIXELS;
     job->buffered = c->y_c != 1;
     job->height = merged ? 1 : c->oh;
@@ -237,8 +235,11 @@ static int plan(channels_job *job, const fc_correlation *c, int threads)
     const double panel_bytes = (double)job->rows * (double)job->width * (double)columns * (double)c->element;
     if (panel_bytes > FC_C_BLOCK_BYTES)
         return 0;
-    if (job->buffered && job->chunk < fc_depth_blocks(fc_depth(c)))
-        job->filter_blocks = fc_max(job->filter_blocks, fc_ceil_div(panels, (ptrdiff_t)(FC_C_BLOCK_BYTES / panel_bytes)));
+    /* In several chunks, the outputs of all of a task's panels wait for the last. */
+    const int chunked = job->chunk < fc_depth_blocks(fc_depth(c));
+    const ptrdiff_t fitting = (ptrdiff_t)(FC_C_BLOCK_BYTES / panel_bytes);
+    if (job->buffered && chunked)
+        job->filter_blocks = fc_max(job->filter_blocks, fc_ceil_div(panels, fitting));
     fc_workspace sizes = {0};
     if (!job->in_place) {
         if ((double)most_channels(job) * (double)job->block.plane * (double)c->element > FC_SCRATCH_LIMIT / 2)
@@ -246,7 +247,7 @@ static int plan(channels_job *job, const fc_correlation *c, int threads)
         fc_take(&sizes, (size_t)(most_channels(job) * job->block.plane) * c->element);
     }
     job->image_bytes = sizes.used;
-    const ptrdiff_t held = job->chunk < fc_depth_blocks(fc_depth(c)) ? fc_ceil_div(panels, job->filter_blocks) : 1;
+    const ptrdiff_t held = chunked ? fc_ceil_div(panels, job->filter_blocks) : 1;
     if (job->buffered)
         fc_take(&sizes, (size_t)(held * job->rows * job->width * columns) * c->element);
     job->c_bytes = sizes.used - job->image_bytes;

@@ -1,8 +1,9 @@
-/* The direct weight gradient with lanes along output channels: dw^T = x dy^T, where the micro-kernel broadcasts the image
- * in place, (channel, tap) pairs as rows and pixels as steps, times dy with its channels side by side.
+/* The direct weight gradient with lanes along output channels: dw^T = x dy^T, where the micro-kernel broadcasts the
+ * image in place, (channel, tap) pairs as rows and pixels as steps, times dy with its channels side by side.
  *
- * Nothing of the im2col matrix is gathered: rows of the image are copied into a padded block, or read where they lie for a
- * 1x1 kernel, and a panel of dy is turned once for all pairs. A task sums one panel of filters over its images in L2.
+ * Nothing of the im2col matrix is gathered: rows of the image are copied into a padded block, or read where they lie
+ * for a 1x1 kernel, and a panel of dy is turned once for all pairs. A task sums one panel of filters over its images in
+ * L2.
  */
 #include <math.h>
 
@@ -144,8 +145,8 @@ static void run_task(void *context, ptrdiff_t index, int thread)
     task.row_offset = (ptrdiff_t *)(void *)(task.sum + job->sum_bytes);
     task.step_offset = task.row_offset + task.pairs;
     fill_offsets(&task);
-    const ptrdiff_t begin = fc_partials_first(&job->partials, chunk), end = fc_partials_first(&job->partials, chunk + 1);
-    for (ptrdiff_t i = begin; i < end; i++) {
+    const ptrdiff_t begin = fc_partials_first(&job->partials, chunk);
+    for (ptrdiff_t i = begin; i < fc_partials_first(&job->partials, chunk + 1); i++) {
         const fc_weight_unit unit = fc_partials_unit(&job->partials, c, i);
         accumulate_unit(&task, &unit, i == begin);
     }
@@ -176,7 +177,8 @@ static int plan(gradient_job *job, const fc_correlation *c)
             break;
     }
     const double dy = (double)job->rows * (double)c->ow * (double)width, sum = (double)channels * (double)c->taps;
-    if (image + (dy + sum * (double)width) * (double)element + (sum + dy) * (double)sizeof(ptrdiff_t) > FC_SCRATCH_LIMIT)
+    const double offsets = (sum + dy) * (double)sizeof(ptrdiff_t);
+    if (image + (dy + sum * (double)width) * (double)element + offsets > FC_SCRATCH_LIMIT)
         return 0;
     if (!job->in_place)
         job->image_bytes = bytes_of(c, channels * job->block.plane);

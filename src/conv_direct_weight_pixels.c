@@ -1,4 +1,5 @@
-/* The direct weight gradient with lanes along a row of pixels: inner products of dy's rows with the image's, shifted by each tap.
+/* The direct weight gradient with lanes along a row of pixels: inner products of dy's rows with the image's, shifted by
+ * each tap.
  *
  * Neither operand is packed into panels: dy is read where it lies, x from a padded block. It serves short reductions
  * over channels (first layers), depthwise and grouped problems, where im2col's panels would serve few products.
@@ -117,7 +118,8 @@ double fc_direct_weight_pixels_cycles(const fc_correlation *c)
     const double vectors = (double)rows * (double)fc_ceil_div(c->ow, c->kernels->lanes);
     const double products = (double)(dot_rows * dot_columns), loads = (double)(dot_rows + dot_columns);
     const double turned = c->layout == FC_NHWC ? (double)c->m * vectors * 4 : 0;
-    return (double)(c->n * c->groups) * fc_direct_copy_cycles(c) + units * (tiles * (vectors * (0.5 * products + 0.5 * loads) + 15 * products) + turned);
+    const double copied = (double)(c->n * c->groups) * fc_direct_copy_cycles(c);
+    return copied + units * (tiles * (vectors * (0.5 * products + 0.5 * loads) + 15 * products) + turned);
 }
 
 void fc_direct_weight_pixels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace)

@@ -156,7 +156,8 @@ static ptrdiff_t uses_of_weights(const im2col_job *job)
     return job->c->n * fc_max(job->grid.b, fc_ceil_div(fc_b_panels(&job->gemm), fc_block_b_panels(&job->gemm)));
 }
 
-/* `in_task`: on the calling thread, in one block and packing nothing beforehand, so that its scratch grows with the plane.
+/* `in_task`: on the calling thread, in one block and packing nothing beforehand, so that its scratch grows with the
+ * plane.
  */
 static void multiply(const fc_correlation *c, fc_lanes lanes, int threads, int in_task, fc_workspace *workspace)
 {
@@ -213,7 +214,7 @@ void fc_im2col_in_task(const fc_correlation *c, fc_workspace *workspace)
 
 static const fc_packing *packing(const fc_correlation *c)
 {
-    return fc_serves_few_pixels(c) ? NULL : fc_panel_packing(choose_lanes(c));
+    return fc_serves_few_pixels(c) ? NULL : fc_panel_packing(choose_lanes(c), c->order);
 }
 
 static const char *refuses(const fc_correlation *c, fc_operation operation)

@@ -1,11 +1,12 @@
 /* Winograd convolution F(m x m, r x r) of square filters with stride 1, by blocks of rows of tiles.
  *
- * Tiles are transformed a vector of channels at a time. Then, a panel of filters at a time, the filters are transformed,
- * multiplied point by point with the tiles by the micro-kernel, lanes along filters, and the products transformed into the
- * output.
+ * Tiles are transformed a vector of channels at a time. Then, a panel of filters at a time, the filters are
+ * transformed, multiplied point by point with the tiles by the micro-kernel, lanes along filters, and the products
+ * transformed into the output.
  *
- * A task is a panel of filters of a block. Threads go through neighbouring tasks, and each transforms the image of a block
- * for itself, at its first panel: what another core has written would come line by line, for more than it costs anew.
+ * A task is a panel of filters of a block. Threads go through neighbouring tasks, and each transforms the image of a
+ * block for itself, at its first panel: what another core has written would come line by line, for more than it costs
+ * anew.
  *
  * A NaN or an infinity would spread over its tile. Where a channel of a block comes out not finite it is computed again
  * without transform, so that it reaches exactly the outputs that see it.
@@ -141,8 +142,8 @@ static void multiply_points(const winograd_task *task, ptrdiff_t panel, ptrdiff_
         .accumulate = depth_block > 0,
     };
     tile.ldb = tile.columns;
-    /* Transformed beforehand, filters stream from L3: the next point's are asked for while this one's are multiplied (up to
-     * +35 % where tiles are few). */
+    /* Transformed beforehand, filters stream from L3: the next point's are asked for while this one's are multiplied
+     * (up to +35 % where tiles are few). */
     if (c->packed)
         tile.b_ahead = plan->filters.point_step;
     const fc_parts tiles = fc_equal_parts(task->tiles, task->tile_panels);

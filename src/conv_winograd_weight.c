@@ -1,9 +1,10 @@
 /* Winograd weight gradient F(r x r, m x m): tiles of dy are the filters, and what is summed over is the tiles.
  *
  * A block of rows of tiles at a time, all threads transform x and dy, lanes along channels, and then multiply point by
- * point, filters x tiles times tiles x channels, adding to the transformed gradient. In the end that is transformed into
- * dw. Of many filters, slabs are taken one after the other, so that their sum stays in L3. The sum runs over blocks in their order, whatever thread takes which point. A gradient that comes out not finite is
- * computed again without transform, as a whole.
+ * point, filters x tiles times tiles x channels, adding to the transformed gradient. In the end that is transformed
+ * into dw. Of many filters, slabs are taken one after the other, so that their sum stays in L3. The sum runs over
+ * blocks in their order, whatever thread takes which point. A gradient that comes out not finite is computed again
+ * without transform, as a whole.
  */
 #include <stdatomic.h>
 
@@ -54,7 +55,8 @@ static void multiply_task(void *context, ptrdiff_t task, int thread)
     const ptrdiff_t point = task / job->filter_blocks, part = task % job->filter_blocks;
     const ptrdiff_t panels = fc_ceil_div(job->filters, c->kernels->tile_rows);
     const fc_parts rows = fc_equal_parts(job->filters, panels);
-    const ptrdiff_t begin = fc_part(panels, job->filter_blocks, part), end = fc_part(panels, job->filter_blocks, part + 1);
+    const ptrdiff_t begin = fc_part(panels, job->filter_blocks, part);
+    const ptrdiff_t end = fc_part(panels, job->filter_blocks, part + 1);
     const ptrdiff_t blocks = fc_ceil_div(job->tiles, FC_WINOGRAD_GRADIENT_DEPTH);
     const char *x = fc_at(c, job->x, point * job->x_step), *dy = fc_at(c, job->dy, point * job->dy_step);
     char *sum = fc_at(c, job->sum, point * job->sum_step);

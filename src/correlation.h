@@ -1,15 +1,17 @@
 /* The one problem that every convolution is reduced to.
  *
- * y[n, g, m, i, j] = epilogue(sum over q, t of w[g, m, q, t] * x[n, g, q, i*stride_h + tap[t].h, j*stride_w + tap[t].w])
+ * y[n, g, m, i, j] = epilogue(sum over q, t of w[g, m, q, t] * x[n, g, q, i*stride_h + tap[t].h, j*stride_w +
+ * tap[t].w])
  *
- * with x zero outside its plane. The forward pass is one such correlation. The input gradient is one for each phase
- * of dx modulo the stride: the taps that reach a phase are its own, and within it the step is 1. The weight gradient
- * is the same map with dw, instead of y, as what is written. Layout is nothing but strides.
+ * with x zero outside its plane. The forward pass is one such correlation. The input gradient is one for each phase of
+ * dx modulo the stride: the taps that reach a phase are its own, and within it the step is 1. The weight gradient is
+ * the same map with dw, instead of y, as what is written. Layout is nothing but strides.
  */
 #ifndef FC_CORRELATION_H
 #define FC_CORRELATION_H
 
 #include "dispatch.h"
+#include "integers.h"
 #include "workspace.h"
 
 typedef struct {
@@ -51,27 +53,6 @@ static inline char *fc_at(const fc_correlation *c, const void *base, ptrdiff_t e
     return (char *)base + elements * (ptrdiff_t)c->element;
 }
 
-static inline ptrdiff_t fc_min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-static inline ptrdiff_t fc_max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
-static inline ptrdiff_t fc_ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
-/* `count` in equal parts, of which the first `longer` are one longer: a loop over them divides once. */
-typedef struct {
-    ptrdiff_t length, longer;
-} fc_parts;
-static inline fc_parts fc_equal_parts(ptrdiff_t count, ptrdiff_t parts)
-{
-    return (fc_parts){count / parts, count % parts};
-}
-static inline ptrdiff_t fc_part_begin(fc_parts parts, ptrdiff_t i)
-{
-    return parts.length * i + fc_min(i, parts.longer);
-}
-/* Where part i of `parts` equal parts of `count` begins; without an overflowing product. */
-static inline ptrdiff_t fc_part(ptrdiff_t count, ptrdiff_t parts, ptrdiff_t i)
-{
-    return fc_part_begin(fc_equal_parts(count, parts), i);
-}
-
 /* correlation.c: how many correlations an operation is, and the i-th of them. `x` is what it reads (dy for the input
  * gradient), `y` what it writes (y, dx; dy for the weight gradient, which writes `w`). An input gradient's phase has no
  * taps where it lies beyond the image. `tap` has room for kh * kw. */
@@ -110,8 +91,8 @@ extern const fc_conv_algorithm fc_algorithm_winograd_2_5, fc_algorithm_winograd_
 /* What a variant says of a problem that is another variant's of the same name. */
 extern const char fc_other_variant[];
 
-/* conv_select.c: the named algorithm, or the cheapest for "auto", of weights that are held or not; NULL when the named one
- * refuses or is unknown. `seconds` is the estimate on one thread. */
+/* conv_select.c: the named algorithm, or the cheapest for "auto", of weights that are held or not; NULL when the named
+ * one refuses or is unknown. `seconds` is the estimate on one thread. */
 const fc_conv_algorithm *fc_select(const fc_conv *conv, fc_operation operation, const char *algo, int held,
                                    fc_tap *tap, double *seconds);
 

@@ -86,8 +86,8 @@ fc_status fc_pool_check(const fc_pool *pool);
 fc_status fc_lrn_check(const fc_lrn *lrn);
 
 /* conv_select.c: the ordered list of algorithms. `algo` is a variant from the list, or a name, or "auto"; of a name's
- * variants those within the error bound are taken, and all of "winograd-fast". "exact" is the choice of "auto" among those
- * that do not transform, "fast" that without a bound. */
+ * variants those within the error bound are taken, and all of "winograd-fast". "exact" is the choice of "auto" among
+ * those that do not transform, "fast" that without a bound. */
 fc_status fc_conv_algorithms(const fc_conv *conv, fc_operation operation, const char *algo, int threads,
                              fc_algorithm_record records[FC_ALGORITHM_COUNT]);
 /* Why `algo` cannot serve the problem, for a message; NULL when it can. */

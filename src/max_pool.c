@@ -22,12 +22,7 @@ fc_status fc_max_pool_forward(const fc_pool *pool, fc_view x, void *y, int64_t *
         return FC_OVERFLOW;
     fc_pool_pass pass = fc_pool_pass_of(pool);
     pass.x = x, pass.y = y, pass.index = index;
-    threads = fc_useful_threads(threads, pool->n * pool->c * pool->oh, fc_pool_seconds(pool));
-    fc_pool_grid grid =
-        fc_pool_grid_of(pool, pool->oh, pool->stride_h * pool->w * (ptrdiff_t)pass.element, threads);
-    grid.visit = forward_block;
-    grid.context = &pass;
-    fc_pool_run(&grid, threads);
+    fc_pool_forward(&pass, forward_block, threads);
     return FC_OK;
 }
 

@@ -149,9 +149,26 @@ static void pack_for_channel_lanes(const fc_correlation *c, int threads, char *p
     fc_pack_all_weights(c, FC_LANES_CHANNELS, threads, packed);
 }
 
-const fc_packing *fc_panel_packing(fc_lanes lanes)
+static void pack_pixels_by_channel(const fc_correlation *given, int threads, char *packed)
 {
-    static const fc_packing pixels = {bytes_for_pixel_lanes, pack_for_pixel_lanes};
-    static const fc_packing channels = {bytes_for_channel_lanes, pack_for_channel_lanes};
-    return lanes == FC_LANES_PIXELS ? &pixels : &channels;
+    fc_correlation c = *given;
+    c.order = FC_BY_CHANNEL;
+    fc_pack_all_weights(&c, FC_LANES_PIXELS, threads, packed);
+}
+
+static void pack_channels_by_channel(const fc_correlation *given, int threads, char *packed)
+{
+    fc_correlation c = *given;
+    c.order = FC_BY_CHANNEL;
+    fc_pack_all_weights(&c, FC_LANES_CHANNELS, threads, packed);
+}
+
+const fc_packing *fc_panel_packing(fc_lanes lanes, fc_step_order order)
+{
+    /* Tap by tap is only ever the problem's own order. */
+    static const fc_packing by_tap[] = {{bytes_for_pixel_lanes, pack_for_pixel_lanes},
+                                        {bytes_for_channel_lanes, pack_for_channel_lanes}};
+    static const fc_packing by_channel[] = {{bytes_for_pixel_lanes, pack_pixels_by_channel},
+                                            {bytes_for_channel_lanes, pack_channels_by_channel}};
+    return &(order == FC_BY_CHANNEL ? by_channel : by_tap)[lanes == FC_LANES_CHANNELS];
 }

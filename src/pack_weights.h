@@ -29,7 +29,7 @@ static inline double fc_packing_cycles(const fc_correlation *c)
     return c->held ? 0 : 0.8 * (double)c->groups * (double)c->m * (double)fc_depth(c);
 }
 /* How weights are held for later calls: as operand A (lanes along pixels) or B. */
-const fc_packing *fc_panel_packing(fc_lanes lanes);
+const fc_packing *fc_panel_packing(fc_lanes lanes, fc_step_order order);
 void fc_pack_all_weights(const fc_correlation *c, fc_lanes lanes, int threads, char *packed);
 
 #endif

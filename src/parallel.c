@@ -1,15 +1,17 @@
 /* OpenMP, or a serial loop where the compiler has none. */
 #include "parallel.h"
 
-#include "correlation.h"
 #include <stdatomic.h>
+
+#include "fastconv.h"
+#include "integers.h"
 #ifdef _OPENMP
 #include <omp.h>
 #include <pthread.h>
 #endif
 
-/* Neighbouring tasks read and write neighbouring memory, so each thread has a range of them, the same in every call of a
- * shape; one that is done takes what is left of the others'. (Tasks handed out one by one in turn cost up to 10 %.) */
+/* Neighbouring tasks read and write neighbouring memory, so each thread has a range of them, the same in every call of
+ * a shape; one that is done takes what is left of the others'. (Tasks handed out one by one in turn cost up to 10 %.) */
 enum { MOST_RANGES = 64 };
 typedef struct {
     _Alignas(64) atomic_ptrdiff_t next;
@@ -156,7 +158,7 @@ void fc_parallel_for(int threads, ptrdiff_t tasks, fc_task run, void *context)
     if (threads > 1 && tasks > 1) {
         task_range range[MOST_RANGES];
         loop.range = range;
-        loop.ranges = threads < MOST_RANGES ? threads : MOST_RANGES;
+        loop.ranges = (int)fc_min(threads, MOST_RANGES);
         for (int i = 0; i < loop.ranges; i++) {
             atomic_init(&range[i].next, fc_part(tasks, loop.ranges, i));
             range[i].end = fc_part(tasks, loop.ranges, i + 1);

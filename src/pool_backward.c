@@ -1,5 +1,5 @@
-/* Gradients of pools, in two halves as the windows are reduced in two: dy goes to the rows of its windows, of a maximum to that
- * which holds it, and stays in scratch; then each element of dx gathers its row. */
+/* Gradients of pools, in two halves as the windows are reduced in two: dy goes to the rows of its windows, of a maximum
+ * to that which holds it, and stays in scratch; then each element of dx gathers its row. */
 #include <string.h>
 
 #include "blocking.h"

@@ -65,6 +65,16 @@ void fc_pool_run(const fc_pool_grid *grid, int threads)
     fc_parallel_for(threads, grid->plane_parts * grid->row_parts, run_task, (void *)grid);
 }
 
+void fc_pool_forward(fc_pool_pass *pass, fc_visit_block visit, int threads)
+{
+    const fc_pool *p = pass->p;
+    threads = fc_useful_threads(threads, p->n * p->c * p->oh, fc_pool_seconds(p));
+    fc_pool_grid grid = fc_pool_grid_of(p, p->oh, p->stride_h * p->w * (ptrdiff_t)pass->element, threads);
+    grid.visit = visit;
+    grid.context = pass;
+    fc_pool_run(&grid, threads);
+}
+
 /* Taps [first, end) of the window that begins at `start` are inside [0, in). */
 typedef struct {
     ptrdiff_t first, end;
@@ -135,7 +145,8 @@ static fc_pool_strip strip_of(const fc_pool_pass *pass, const fc_pool_block *blo
     return strip;
 }
 
-/* Where a strip writes: at y elements of the output, or at `scratch` of what is kept; n, c, row and column say what of dy. */
+/* Where a strip writes: at y elements of the output, or at `scratch` of what is kept; n, c, row and column say what of
+ * dy. */
 static void place(const fc_pool_pass *pass, const fc_pool_scratch *kept, fc_pool_strip *strip, ptrdiff_t y,
                   ptrdiff_t scratch, const ptrdiff_t dy[4])
 {

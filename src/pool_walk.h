@@ -22,8 +22,8 @@ typedef struct {
 
 typedef void (*fc_visit_block)(void *context, const fc_pool_block *block, int thread);
 
-/* Tasks are parts of all planes (with NHWC blocks of channels) or of their rows; each goes through its part in blocks that
- * a cache holds. */
+/* Tasks are parts of all planes (with NHWC blocks of channels) or of their rows; each goes through its part in blocks
+ * that a cache holds. */
 typedef struct {
     const fc_pool *p;
     ptrdiff_t rows, planes, channel_blocks, plane_parts, row_parts;
@@ -43,6 +43,8 @@ void fc_pool_strips(const fc_pool_pass *pass, const fc_pool_block *block, const 
 /* Whether planes are narrow enough for two of them to share vectors. */
 int fc_pool_pairs(const fc_pool_pass *pass);
 
+/* Forward: `visit` goes through all blocks of the output with the pass as its context. */
+void fc_pool_forward(fc_pool_pass *pass, fc_visit_block visit, int threads);
 /* Gradient, gathered: of the maxima of pass->x, or with counted taps of means. */
 fc_status fc_pool_backward(const fc_pool_pass *pass, void *dx, int threads);
 

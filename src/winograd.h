@@ -58,8 +58,8 @@ typedef struct {
     void (*transform)(const fc_winograd_lanes *);
 } fc_winograd_planes;
 
-/* winograd_image.c: `count` channels, at most a vector, from `channel` on, of rows of tiles [first_row, first_row + rows):
- * tile t of the first row goes to `to` + t*ld. `image` is scratch of fc_winograd_image_bytes. */
+/* winograd_image.c: `count` channels, at most a vector, from `channel` on, of rows of tiles [first_row, first_row +
+ * rows): tile t of the first row goes to `to` + t*ld. `image` is scratch of fc_winograd_image_bytes. */
 fc_winograd_planes fc_winograd_planes_of_x(const fc_winograd_plan *plan);
 fc_winograd_planes fc_winograd_planes_of_y(const fc_winograd_plan *plan);
 size_t fc_winograd_image_bytes(const fc_winograd_plan *plan);

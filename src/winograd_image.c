@@ -1,5 +1,5 @@
-/* Tiles in Winograd's domain: rows of pixels are copied with a vector of channels side by side, so that all lanes are filled
- * whatever the image, and transformed. */
+/* Tiles in Winograd's domain: rows of pixels are copied with a vector of channels side by side, so that all lanes are
+ * filled whatever the image, and transformed. */
 #include "im2col.h"
 #include "winograd.h"
 

@@ -26,8 +26,8 @@ _by_weight = primitive(fastconv.conv2d_backward_weight)
 
 defvjp(
     _forward,
-    lambda y, x, w, **how: lambda dy: _by_input(dy, w, np.shape(x), **how),
-    lambda y, x, w, **how: lambda dy: _by_weight(dy, x, np.shape(w), **how),
+    lambda y, x, w, strict=False, **how: lambda dy: _by_input(dy, w, np.shape(x), **how),
+    lambda y, x, w, strict=False, **how: lambda dy: _by_weight(dy, x, np.shape(w), **how),
 )
 defvjp(
     _by_input,
@@ -57,9 +57,16 @@ def conv2d(
     return anp.maximum(y, 0) if activation else y
 
 
+def _value(x: Any) -> Any:
+    """Return the array that autograd's boxes hold."""
+    while hasattr(x, "_value"):
+        x = x._value
+    return x
+
+
 @primitive
-def _pool(x: Array, kernel_size: Ints, how: dict[str, Any]) -> Array:
-    return fastconv.max_pool2d(x, kernel_size, **how)
+def _pool(x: Array, kernel_size: Ints, how: dict[str, Any], strict: bool) -> Array:
+    return fastconv.max_pool2d(x, kernel_size, strict=strict, **how)
 
 
 @primitive
@@ -75,10 +82,8 @@ def _gather(g: Array, x: Array, indices: Array, kernel_size: Ints, how: dict[str
     return picked.reshape(indices.shape)
 
 
-def _pool_vjp(y: Array, x: Array, kernel_size: Ints, how: dict[str, Any]) -> Callable[[Array], Array]:
-    image: Any = x
-    while hasattr(image, "_value"):
-        image = image._value
+def _pool_vjp(y: Array, x: Array, kernel_size: Ints, how: dict[str, Any], strict: bool) -> Callable[[Array], Array]:
+    image = _value(x)
     _, indices = fastconv.max_pool2d(image, kernel_size, return_indices=True, **how)
     return lambda dy: _scatter(dy, image, indices, kernel_size, how)
 
@@ -96,8 +101,17 @@ def max_pool2d(
     padding: Padding = 0,
     dilation: Ints = 1,
     ceil_mode: bool = False,
+    return_indices: bool = False,
     layout: str = "NCHW",
-) -> Array:
-    """Pool as `fastconv.max_pool2d`, with the gradient by ``x``."""
-    how = {"stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode, "layout": layout}
-    return _pool(x, kernel_size, how)
+    strict: bool = False,
+) -> Array | tuple[Array, Array]:
+    """Pool as `fastconv.max_pool2d`, with the gradient by ``x``; ``out`` is not taken, and indices have no gradient."""
+    how: dict[str, Any] = {
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "ceil_mode": ceil_mode,
+        "layout": layout,
+    }
+    y = _pool(x, kernel_size, how, strict)
+    return (y, fastconv.max_pool2d(_value(x), kernel_size, return_indices=True, **how)[1]) if return_indices else y

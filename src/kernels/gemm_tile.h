@@ -6,12 +6,12 @@
  * row is wasted. (Goto & van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008.)
  */
 
-/* Panels stream from L2, one after the other: this far ahead the next lines are asked for (512 floats gave +12 % on VGG's 3x3
- * layers for A), unless the driver knows better. */
+/* Panels stream from L2, one after the other: this far ahead the next lines are asked for (512 floats gave +12 % on
+ * VGG's 3x3 layers for A), unless the driver knows better. */
 #define FC_PREFETCH_BYTES 2048
 
-/* The epilogue, a pass over the accumulators for each thing asked for: what short reductions do not want is then skipped
- * by one branch, not by one for each element of the tile. Only the last vector of a row may be partial. */
+/* The epilogue, a pass over the accumulators for each thing asked for: what short reductions do not want is then
+ * skipped by one branch, not by one for each element of the tile. Only the last vector of a row may be partial. */
 FC_INLINE void FC_NAME(gemm_tile_store)(const fc_tile *tile, vec *acc, const int rows, const int vectors)
 {
     const int tail = tile->columns - (vectors - 1) * LANES;

@@ -13,9 +13,9 @@
  *
  * A is either a packed panel, `rows` elements a step (steps `a_step` apart, if given), or with `a_row` a matrix read in
  * place whose rows lie so far apart, their steps side by side, or with `a_offset` an image read in place: step r at a +
- * a_offset[r], where rows lie side by side, or with `a_row_offset` at a_row_offset[i]. B is either a packed panel (row r at b + r*ldb) or, with `b_offset`,
- * an image read in place (row r at b + b_offset[r]); whole vectors of a row are read, garbage behind `columns`
- * is computed and dropped. */
+ * a_offset[r], where rows lie side by side, or with `a_row_offset` at a_row_offset[i]. B is either a packed panel (row
+ * r at b + r*ldb) or, with `b_offset`, an image read in place (row r at b + b_offset[r]); whole vectors of a row are
+ * read, garbage behind `columns` is computed and dropped. */
 typedef struct {
     ptrdiff_t depth;
     int rows, columns;
@@ -65,8 +65,8 @@ typedef struct {
 
 /* Winograd's transforms F(m x m, r x r) with size = m + r - 1: size^2 points, which lie point_step apart. */
 
-/* A row of `tiles` tiles of a vector of channels, which lie side by side: a tile m pixels behind the one before, rows of
- * pixels row_step apart. Point i of tile t goes to transformed + i*point_step + t*ld. */
+/* A row of `tiles` tiles of a vector of channels, which lie side by side: a tile m pixels behind the one before, rows
+ * of pixels row_step apart. Point i of tile t goes to transformed + i*point_step + t*ld. */
 typedef struct {
     int size, m;
     ptrdiff_t tiles;
@@ -76,8 +76,8 @@ typedef struct {
     ptrdiff_t ld, point_step;
 } fc_winograd_lanes;
 
-/* A packed panel of `rows` filters with `channels` channels: the tap at (i, j) is step tap[r*i + j] of a channel. Up to a
- * vector is written behind the last element. */
+/* A packed panel of `rows` filters with `channels` channels: the tap at (i, j) is step tap[r*i + j] of a channel. Up to
+ * a vector is written behind the last element. */
 typedef struct {
     int size, r, rows;
     ptrdiff_t channels;
@@ -110,8 +110,8 @@ typedef struct {
 enum { FC_POOL_LANES = 16 };  /* at most */
 typedef enum { FC_POOL_MAX, FC_POOL_ARGMAX, FC_POOL_SUM, FC_POOL_GRADIENT } fc_pool_operation;
 
-/* Gradients in scratch, half way: of rows [row, row + rows) of the input and each window's taps in them, summed over the rows
- * of windows whose maximum is there, LANES a strip or a pair of strips; and that tap's number in its row. */
+/* Gradients in scratch, half way: of rows [row, row + rows) of the input and each window's taps in them, summed over
+ * the rows of windows whose maximum is there, LANES a strip or a pair of strips; and that tap's number in its row. */
 typedef struct {
     void *gradient, *tap;
     ptrdiff_t row, rows, pitch, next;
@@ -143,8 +143,8 @@ typedef struct {
     ptrdiff_t counted_step;
 } fc_pool_strip;
 
-/* Rows of `count` planes of dx, all that are kept, from what is kept of them; beside a row lie zeros as far as its columns reach,
- * and room for a vector. Without taps it is the gradient of a mean. */
+/* Rows of `count` planes of dx, all that are kept, from what is kept of them; beside a row lie zeros as far as its
+ * columns reach, and room for a vector. Without taps it is the gradient of a mean. */
 typedef struct {
     fc_pool_scratch kept;
     ptrdiff_t count, out_width, width;
@@ -153,8 +153,8 @@ typedef struct {
     ptrdiff_t dx_next, dx_row;
 } fc_pool_gather;
 
-/* The same of NHWC pixels, `lanes` channels of them, `dx_pixel` elements apart; what is kept of an output lies LANES elements
- * after what is kept of the one before. */
+/* The same of NHWC pixels, `lanes` channels of them, `dx_pixel` elements apart; what is kept of an output lies LANES
+ * elements after what is kept of the one before. */
 typedef struct {
     fc_pool_gather columns;
     int lanes;
@@ -163,10 +163,10 @@ typedef struct {
 
 enum { FC_LRN_VECTORS = 4 };  /* of pixels that go through the channels together: whole pages are not touched for a line */
 
-/* Local response normalisation of `pixels` pixels with all their channels, or its gradient if there is a dy. With `planes` pixels
- * lie side by side, else channels. The window of channel c is [c - before, c + after]. Scratch, backward for planes:
- * channels * FC_LRN_VECTORS * lanes; for channels side by side, forward as backward, twice channels + 2 * (before + after) +
- * lanes. */
+/* Local response normalisation of `pixels` pixels with all their channels, or its gradient if there is a dy. With
+ * `planes` pixels lie side by side, else channels. The window of channel c is [c - before, c + after]. Scratch,
+ * backward for planes: channels * FC_LRN_VECTORS * lanes; for channels side by side, forward as backward, twice
+ * channels + 2 * (before + after) + lanes. */
 typedef struct {
     ptrdiff_t channels, pixels;
     int planes;

@@ -1,5 +1,6 @@
-/* Local response normalisation: y = x * scale^-beta, scale = k + alpha/size * (sum of squares over a window of channels), summed
- * anew for each channel: a sum that slides would carry a NaN, and rounding, on to channels that do not see it. */
+/* Local response normalisation: y = x * scale^-beta, scale = k + alpha/size * (sum of squares over a window of
+ * channels), summed anew for each channel: a sum that slides would carry a NaN, and rounding, on to channels that do
+ * not see it. */
 
 /* The exponents of the literature are roots; others are a power of two by polynomials. */
 enum { FC_NAME(lrn_half), FC_NAME(lrn_three_quarters), FC_NAME(lrn_one), FC_NAME(lrn_any) };
@@ -18,9 +19,9 @@ FC_INLINE FC_NAME(lrn_exponent) FC_NAME(lrn_exponent_of)(double beta)
     return (FC_NAME(lrn_exponent)){beta, vset1((real)high), vset1((real)(beta - high)), vset1((real)beta)};
 }
 
-/* x^-beta = 2^(-beta * log2(x)): log2 by the series of artanh, 2^r for |r| <= 1/2 by that of exp; both are cut off below a tenth of
- * the rounding unit. Off by at most 4 units in the last place for |beta| <= 4. What is not positive and normal, or whose
- * power is not, goes through pow. */
+/* x^-beta = 2^(-beta * log2(x)): log2 by the series of artanh, 2^r for |r| <= 1/2 by that of exp; both are cut off
+ * below a tenth of the rounding unit. Off by at most 4 units in the last place for |beta| <= 4. What is not positive
+ * and normal, or whose power is not, goes through pow. */
 FC_INLINE vec FC_NAME(lrn_any_power)(vec x, const FC_NAME(lrn_exponent) *to)
 {
     const int mantissa = FC_REAL_BITS == 32 ? 23 : 52, artanh_terms = FC_REAL_BITS == 32 ? 5 : 11;
@@ -78,8 +79,8 @@ FC_INLINE vec FC_NAME(lrn_window)(const real *rows, ptrdiff_t step, ptrdiff_t ch
     return total;
 }
 
-/* Lanes along pixels: a few vectors of them through all channels. Backwards, scratch takes what each channel hands to those in its
- * window, dy * x * scale^(-beta - 1). */
+/* Lanes along pixels: a few vectors of them through all channels. Backwards, scratch takes what each channel hands to
+ * those in its window, dy * x * scale^(-beta - 1). */
 FC_INLINE void FC_NAME(lrn_planes_of)(const fc_lrn_block *b, const int kind, const int backward)
 {
     const FC_NAME(lrn_exponent) to = FC_NAME(lrn_exponent_of)(b->beta);
@@ -117,8 +118,8 @@ FC_INLINE void FC_NAME(lrn_planes_of)(const fc_lrn_block *b, const int kind, con
     }
 }
 
-/* Lanes along channels: pixel by pixel, squares (and what channels hand on) in scratch between `before + after` zeros on either
- * side. */
+/* Lanes along channels: pixel by pixel, squares (and what channels hand on) in scratch between `before + after` zeros
+ * on either side. */
 FC_INLINE void FC_NAME(lrn_pixels_of)(const fc_lrn_block *b, const int kind, const int backward)
 {
     const FC_NAME(lrn_exponent) to = FC_NAME(lrn_exponent_of)(b->beta);

@@ -1,5 +1,5 @@
-/* Gradients of pools, the second half: what is kept of a row of dx for each window, and for a maximum the number of its tap in
- * the row, is gathered by the elements of the row, each of which is written once. */
+/* Gradients of pools, the second half: what is kept of a row of dx for each window, and for a maximum the number of its
+ * tap in the row, is gathered by the elements of the row, each of which is written once. */
 
 /* What is kept of windows `from` on, where they count for tap b. */
 FC_INLINE vec FC_NAME(pool_gain)(vec sum, const real *gradient, const lane_int *tap, ptrdiff_t from, ptrdiff_t b,
@@ -12,8 +12,8 @@ FC_INLINE vec FC_NAME(pool_gain)(vec sum, const real *gradient, const lane_int *
     return vadd_where_equal(sum, vload(gradient + from), kept, (lane_int)b - (vmask){0});
 }
 
-/* LANES elements of each phase from m on: columns stride_w * m + phase. In pairs the halves of the vectors belong to two
- * planes. */
+/* LANES elements of each phase from m on: columns stride_w * m + phase. In pairs the halves of the vectors belong to
+ * two planes. */
 FC_INLINE void FC_NAME(pool_store_phases)(const fc_pool_gather *g, ptrdiff_t n, real *dx, ptrdiff_t m, vec even, vec odd,
                                           const int stride)
 {

@@ -6,6 +6,7 @@
 #include "dot_tile.h"
 #include "pack.h"
 #include "reduce.h"
+#include "pool_taps.h"
 #include "pool_strip.h"
 #include "pool_gather.h"
 #include "lrn_row.h"

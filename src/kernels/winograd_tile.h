@@ -1,19 +1,19 @@
 /* Winograd's transforms F(m x m, r x r), lanes along channels throughout.
  *
  * Y = A^T [(G g G^T) . (B^T d B)] A, where the matrices follow from the m + r - 1 points by the Cook-Toom construction.
- * The points are 0, pairs +-p and infinity; with M(x) = x * product of (x^2 - p^2), point p has the row p^k of A, the row
- * p^k / M'(p) of G and the coefficients of M(x) / (x - p) as its row of B^T; infinity has the highest power in A and G, and
- * M(x) in B^T. The two of a pair share their even and odd parts. tests/test_winograd_transforms.py proves the kernels
- * against that construction in exact rationals.
- * (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016; Vincent et al., "On Improving the Numerical
- * Stability of Winograd Convolutions", 2017, for the choice of points.)
+ * The points are 0, pairs +-p and infinity; with M(x) = x * product of (x^2 - p^2), point p has the row p^k of A, the
+ * row p^k / M'(p) of G and the coefficients of M(x) / (x - p) as its row of B^T; infinity has the highest power in A
+ * and G, and M(x) in B^T. The two of a pair share their even and odd parts. tests/test_winograd_transforms.py proves
+ * the kernels against that construction in exact rationals. (Lavin & Gray, "Fast Algorithms for Convolutional Neural
+ * Networks", 2016; Vincent et al., "On Improving the Numerical Stability of Winograd Convolutions", 2017, for the
+ * choice of points.)
  */
 
 enum { FC_NAME(WINOGRAD_SIZE) = 8, FC_NAME(WINOGRAD_PAIRS) = 3 };
 #define FC_WINOGRAD_LARGEST (FC_NAME(WINOGRAD_SIZE) * FC_NAME(WINOGRAD_SIZE))
 
-/* The points, all exact in binary: 5/8 and 3/2 have less than half the error of the textbook's 1 and 2; among three pairs
- * 1/2, 1, 2 were best of all eighths and quarters tried. Everything below folds to constants. */
+/* The points, all exact in binary: 5/8 and 3/2 have less than half the error of the textbook's 1 and 2; among three
+ * pairs 1/2, 1, 2 were best of all eighths and quarters tried. Everything below folds to constants. */
 FC_INLINE real FC_NAME(winograd_point)(const int pairs, const int i)
 {
     if (pairs == 1)

@@ -1,7 +1,7 @@
 /* Gradient by the input, step 1: BLAS + col2im.
  *
- * The transpose of im2col + BLAS: filters, transposed, times dy is the gradient of the matrix of windows. col2im adds each
- * of its elements to the pixel that it had been copied from.
+ * The transpose of im2col + BLAS: filters, transposed, times dy is the gradient of the matrix of windows. col2im adds
+ * each of its elements to the pixel that it had been copied from.
  */
 #include "ladder.h"
 

@@ -1,7 +1,8 @@
 /* Step 7: vector registers.
  *
  * One row of a tile is held in registers from the first step of the reduction to the last: no element of C is loaded or
- * stored on the way. The registers are as wide as the CPU has them, since this file is compiled for each instruction set.
+ * stored on the way. The registers are as wide as the CPU has them, since this file is compiled for each instruction
+ * set.
  */
 #include "isa.h"
 

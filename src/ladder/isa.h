@@ -1,5 +1,5 @@
-/* For files that setup.py compiles once for each instruction set (its flags, and LADDER_ISA as its name): vectors as wide
- * as the registers, a tile that fills them, and names that carry the instruction set, as in `multiply__avx2`. */
+/* For files that setup.py compiles once for each instruction set (its flags, and LADDER_ISA as its name): vectors as
+ * wide as the registers, a tile that fills them, and names that carry the instruction set, as in `multiply__avx2`. */
 #ifndef LADDER_ISA_H
 #define LADDER_ISA_H
 

@@ -1,7 +1,8 @@
 /* Max pooling, step 1: a row of outputs for each tap.
  *
- * The loops are turned, as in step 3 of the convolution: tap by tap, a whole row of the output takes the greater of what
- * it has and what the tap sees. Nothing depends on the output before it, and the edge is settled before the loop begins.
+ * The loops are turned, as in step 3 of the convolution: tap by tap, a whole row of the output takes the greater of
+ * what it has and what the tap sees. Nothing depends on the output before it, and the edge is settled before the loop
+ * begins.
  */
 #include <math.h>
 
