@@ -105,5 +105,6 @@ fc_status fc_max_pool_backward(const fc_pool *pool, fc_view dy, fc_view x, const
         return find_and_scatter(pool, dy, x, dx, threads);
     fc_pool_pass pass = fc_pool_pass_of(pool);
     pass.x = x, pass.dy = dy;
-    return fc_pool_backward(&pass, dx, threads);
+    return fc_pool_max_backward_serves(&pass) ? fc_pool_max_backward_run(&pass, dx, threads)
+                                              : fc_pool_backward(&pass, dx, threads);
 }

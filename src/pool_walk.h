@@ -48,6 +48,10 @@ void fc_pool_forward(fc_pool_pass *pass, fc_visit_block visit, int threads);
 /* Gradient, gathered: of the maxima of pass->x, or with counted taps of means. */
 fc_status fc_pool_backward(const fc_pool_pass *pass, void *dx, int threads);
 
+/* The same of maxima over small windows of neighbours in NCHW planes, in one pass. */
+int fc_pool_max_backward_serves(const fc_pool_pass *pass);
+fc_status fc_pool_max_backward_run(const fc_pool_pass *pass, void *dx, int threads);
+
 /* The taps of each window that a mean counts, oh + ow of them: with the padding, or of the input alone. */
 void fc_pool_count(const fc_pool *pool, int count_include_pad, double *counted_h, double *counted_w);
 /* Estimated seconds of a forward pass on one thread. */

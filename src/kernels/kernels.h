@@ -161,6 +161,20 @@ typedef struct {
     ptrdiff_t dx_pixel;
 } fc_pool_pixels;
 
+/* The gradient of a maximum over windows of `taps` x `taps` neighbours, `stride` apart, of `count` planes of columns side by
+ * side: rows [row, row_end) of dx, which is dense. A strip is LANES windows; they cover all columns of dx. Scratch is
+ * for each strip FC_POOL_SHARED_ROWS times three vectors, and FC_POOL_EDGE_BYTES. */
+enum { FC_POOL_SHARED_ROWS = 2, FC_POOL_EDGE_BYTES = 32 };
+typedef struct {
+    int taps, stride;  /* 2 or 3, 1 or 2 */
+    int pair;          /* the only strip has half a vector of windows, and planes n and n + 1 share it */
+    ptrdiff_t count, strips, height, width, out_height, out_width, pad_top, pad_left, row, row_end;
+    const void *x, *dy;
+    void *dx;
+    ptrdiff_t x_row, x_next, dy_row, dy_next, dx_next;
+    void *scratch;
+} fc_pool_max_backward;
+
 enum { FC_LRN_VECTORS = 4 };  /* of pixels that go through the channels together: whole pages are not touched for a line */
 
 /* Local response normalisation of `pixels` pixels with all their channels, or its gradient if there is a dy. With
@@ -215,6 +229,7 @@ typedef struct {
     void (*pool_mean)(const fc_pool_strip *strip);
     void (*pool_max_gradient)(const fc_pool_strip *strip);
     void (*pool_mean_gradient)(const fc_pool_strip *strip);
+    void (*pool_max_backward)(const fc_pool_max_backward *planes);
     void (*pool_gather)(const fc_pool_gather *gather);
     void (*pool_gather_pixels)(const fc_pool_pixels *pixels);
     void (*pool_scatter)(void *dx, ptrdiff_t plane_step, ptrdiff_t lane_step, const void *dy, ptrdiff_t dy_step,

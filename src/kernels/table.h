@@ -9,6 +9,7 @@
 #include "pool_taps.h"
 #include "pool_strip.h"
 #include "pool_gather.h"
+#include "pool_max_backward.h"
 #include "lrn_row.h"
 #include "winograd_tile.h"
 #include "winograd_gradient.h"
@@ -36,6 +37,7 @@ const fc_kernels FC_NAME(table) = {
     .pool_mean = FC_NAME(pool_mean),
     .pool_max_gradient = FC_NAME(pool_max_gradient),
     .pool_mean_gradient = FC_NAME(pool_mean_gradient),
+    .pool_max_backward = FC_NAME(pool_max_backward),
     .pool_gather = FC_NAME(pool_gather),
     .pool_gather_pixels = FC_NAME(pool_gather_pixels),
     .pool_scatter = FC_NAME(pool_scatter),

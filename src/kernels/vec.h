@@ -31,6 +31,7 @@ typedef lane_int FC_NAME(mask_type) __attribute__((vector_size(FC_VECTOR_BYTES))
 #define vload_n FC_NAME(vec_load_n)
 #define vload_lanes FC_NAME(vec_load_lanes)
 #define vstore_n FC_NAME(vec_store_n)
+#define vstore_lanes FC_NAME(vec_store_lanes)
 #define vset1 FC_NAME(vec_set1)
 #define vselect FC_NAME(vec_select)
 #define vor FC_NAME(vec_or)
@@ -55,15 +56,17 @@ FC_INLINE vec vselect(vmask m, vec a, vec b) { return (vec)(((vmask)a & m) | ((v
 FC_INLINE vec vor(vec a, vec b) { return (vec)((vmask)a | (vmask)b); }
 
 /* vload_n, vstore_n: the first n lanes, 0 <= n <= LANES; memory behind them is not touched and loads as zero.
- * vload_lanes: the lanes whose bits are set, the others zero; memory of the others is not touched. */
+ * vload_lanes, vstore_lanes: the lanes whose bits are set, others load as zero; memory of the others is not touched. */
 #if defined(__AVX512F__) && FC_VECTOR_BYTES == 64 && FC_REAL_BITS == 32
 FC_INLINE vec vload_n(const real *p, int n) { return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
 FC_INLINE void vstore_n(real *p, vec v, int n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v); }
 FC_INLINE vec vload_lanes(const real *p, uint32_t lanes) { return _mm512_maskz_loadu_ps((__mmask16)lanes, p); }
+FC_INLINE void vstore_lanes(real *p, vec v, uint32_t lanes) { _mm512_mask_storeu_ps(p, (__mmask16)lanes, v); }
 #elif defined(__AVX512F__) && FC_VECTOR_BYTES == 64
 FC_INLINE vec vload_n(const real *p, int n) { return _mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
 FC_INLINE void vstore_n(real *p, vec v, int n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), v); }
 FC_INLINE vec vload_lanes(const real *p, uint32_t lanes) { return _mm512_maskz_loadu_pd((__mmask8)lanes, p); }
+FC_INLINE void vstore_lanes(real *p, vec v, uint32_t lanes) { _mm512_mask_storeu_pd(p, (__mmask8)lanes, v); }
 #elif defined(__AVX2__) && FC_VECTOR_BYTES == 32
 FC_INLINE __m256i FC_NAME(vec_first_lanes)(int n)
 {
@@ -88,10 +91,12 @@ FC_INLINE __m256i FC_NAME(vec_lanes)(uint32_t lanes)
 FC_INLINE vec vload_lanes(const real *p, uint32_t lanes) { return _mm256_maskload_ps(p, FC_NAME(vec_lanes)(lanes)); }
 FC_INLINE vec vload_n(const real *p, int n) { return _mm256_maskload_ps(p, FC_NAME(vec_first_lanes)(n)); }
 FC_INLINE void vstore_n(real *p, vec v, int n) { _mm256_maskstore_ps(p, FC_NAME(vec_first_lanes)(n), v); }
+FC_INLINE void vstore_lanes(real *p, vec v, uint32_t lanes) { _mm256_maskstore_ps(p, FC_NAME(vec_lanes)(lanes), v); }
 #else
 FC_INLINE vec vload_lanes(const real *p, uint32_t lanes) { return _mm256_maskload_pd(p, FC_NAME(vec_lanes)(lanes)); }
 FC_INLINE vec vload_n(const real *p, int n) { return _mm256_maskload_pd(p, FC_NAME(vec_first_lanes)(n)); }
 FC_INLINE void vstore_n(real *p, vec v, int n) { _mm256_maskstore_pd(p, FC_NAME(vec_first_lanes)(n), v); }
+FC_INLINE void vstore_lanes(real *p, vec v, uint32_t lanes) { _mm256_maskstore_pd(p, FC_NAME(vec_lanes)(lanes), v); }
 #endif
 #else
 FC_INLINE vec vload_lanes(const real *p, uint32_t lanes)
@@ -113,6 +118,12 @@ FC_INLINE void vstore_n(real *p, vec v, int n)
 {
     for (int i = 0; i < n; i++)
         p[i] = v[i];
+}
+FC_INLINE void vstore_lanes(real *p, vec v, uint32_t lanes)
+{
+    for (int i = 0; i < LANES; i++)
+        if (lanes >> i & 1)
+            p[i] = v[i];
 }
 #endif
 

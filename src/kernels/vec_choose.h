@@ -14,6 +14,7 @@
 #define vload_lanes_else FC_NAME(vec_load_lanes_else)
 #define vdeal_evens FC_NAME(vec_deal_evens)
 #define vdeal_odds FC_NAME(vec_deal_odds)
+#define vshift_in FC_NAME(vec_shift_in)
 #define vpermute2 FC_NAME(vec_permute2)
 #define vsqrt FC_NAME(vec_sqrt)
 
@@ -145,14 +146,18 @@ FC_INLINE vec vdeal_evens(vec a, vec b)
 {
 #if FC_VECTOR_BYTES / (FC_REAL_BITS / 8) == 2
 #define FC_DEAL(first) first, 2 + first
+#define FC_SHIFT 1, 2
 #elif FC_VECTOR_BYTES / (FC_REAL_BITS / 8) == 4
 #define FC_DEAL(first) first, 2 + first, 4 + first, 6 + first
+#define FC_SHIFT 3, 4, 5, 6
 #elif FC_VECTOR_BYTES / (FC_REAL_BITS / 8) == 8
 #define FC_DEAL(first) first, 2 + first, 4 + first, 6 + first, 8 + first, 10 + first, 12 + first, 14 + first
+#define FC_SHIFT 7, 8, 9, 10, 11, 12, 13, 14
 #else
 #define FC_DEAL(first)                                                                                                 \
     first, 2 + first, 4 + first, 6 + first, 8 + first, 10 + first, 12 + first, 14 + first, 16 + first, 18 + first,     \
         20 + first, 22 + first, 24 + first, 26 + first, 28 + first, 30 + first
+#define FC_SHIFT 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30
 #endif
 #ifdef __clang__
 #define FC_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -162,8 +167,12 @@ FC_INLINE vec vdeal_evens(vec a, vec b)
     return FC_SHUFFLE(a, b, FC_DEAL(0));
 }
 FC_INLINE vec vdeal_odds(vec a, vec b) { return FC_SHUFFLE(a, b, FC_DEAL(1)); }
+
+/* The last lane of a, then all lanes of b but the last. */
+FC_INLINE vec vshift_in(vec a, vec b) { return FC_SHUFFLE(a, b, FC_SHIFT); }
 #undef FC_SHUFFLE
 #undef FC_DEAL
+#undef FC_SHIFT
 #undef FC_MM512
 #undef FC_MM512_INT
 #undef FC_CMP
