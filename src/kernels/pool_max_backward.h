@@ -19,8 +19,8 @@ typedef struct {
 /* The lanes of a strip that are inside: of each load of a row of x, and of each store of a row of dx. */
 enum { FC_NAME(POOL_LOADS) = 4 };
 typedef struct {
-    uint32_t load[FC_NAME(POOL_LOADS)], store[2];
-    int whole, outputs;
+    uint32_t load[FC_NAME(POOL_LOADS)], store[2], outputs;
+    int whole;
 } FC_NAME(pool_edge);
 
 /* What one call fixes; taps and stride are constants of the instance. */
@@ -78,20 +78,23 @@ FC_INLINE void FC_NAME(pool_take_larger)(vec v, int tap, vec *best, vmask *best_
 FC_INLINE FC_NAME(pool_shared_row) FC_NAME(pool_reduce_taps)(const FC_NAME(pool_backward_call) *call, ptrdiff_t strip,
                                                             const real *x, const int taps, const int stride,
                                                             const int pair, const int edge, const int quick,
-                                                            vchoice *lost)
+                                                            const int inside, vchoice *lost)
 {
     FC_NAME(pool_shared_row) row = {vset1(-(real)INFINITY), {0}, {0}};
     if (edge && strip == 0)
         row.tap = call->first;
-    if (!x)
+    if (!inside && !x)
         return row;
     __builtin_prefetch(x + strip * LANES * stride + FC_POOL_ROWS_AHEAD);
-    if (stride == 2)
-        __builtin_prefetch(x + strip * LANES * stride + LANES + FC_POOL_ROWS_AHEAD);
+    if (pair || stride == 2)
+        __builtin_prefetch(x + (pair ? call->second : strip * LANES * stride + LANES) + FC_POOL_ROWS_AHEAD);
     vec v[3] = {{0}, {0}, {0}};
     FC_NAME(pool_row_taps)(call, strip, x, x + call->second, taps, stride, pair, edge, v);
+    /* All taps of a whole strip but its last columns', which the next strip has, are among the first `stride`. */
     if (quick)
-        *lost |= taps == 3 ? vunordered(v[0], v[1]) | vunordered(v[2], v[2]) : vunordered(v[0], v[1]);
+        *lost |= vunordered(v[0], v[edge || stride == 2]);
+    if (quick && edge && taps == 3)
+        *lost |= vunordered(v[2], v[2]);
     row.best = v[0];
     for (int b = 1; b < taps; b++)
         FC_NAME(pool_take_larger)(v[b], b, &row.best, &row.tap, quick);
@@ -101,16 +104,14 @@ FC_INLINE FC_NAME(pool_shared_row) FC_NAME(pool_reduce_taps)(const FC_NAME(pool_
 FC_INLINE vec FC_NAME(pool_window_dy)(const FC_NAME(pool_backward_call) *call, ptrdiff_t strip, const real *dy,
                                       const int pair, const int edge)
 {
-    if (!dy)
-        return (vec){0};
     dy += strip * LANES;
     if (!edge)
         return vload(dy);
-    const int outputs = call->edge[strip].outputs;
-    const vec v = vload_n(dy, outputs);
+    const uint32_t outputs = call->edge[strip].outputs;
+    const vec v = vload_lanes(dy, outputs);
     if (!pair || !call->second)
         return v;
-    return vload_lanes_else(dy + call->g->dy_next - LANES / 2, ((1u << outputs) - 1) << LANES / 2, v);
+    return vload_lanes_else(dy + call->g->dy_next - LANES / 2, outputs << LANES / 2, v);
 }
 
 /* v, one window on: its first lane is the last of what was there before. */
@@ -141,8 +142,8 @@ FC_INLINE void FC_NAME(pool_store_row)(const FC_NAME(pool_backward_call) *call, 
     }
     dx += strip * LANES * stride - call->g->pad_left;
     __builtin_prefetch(dx + FC_POOL_ROWS_AHEAD, 1);
-    if (stride == 2)
-        __builtin_prefetch(dx + LANES + FC_POOL_ROWS_AHEAD, 1);
+    if (pair || stride == 2)
+        __builtin_prefetch(dx + (pair ? call->g->dx_next : LANES) + FC_POOL_ROWS_AHEAD, 1);
     vec low = part[0], high = part[0];
     if (stride == 2) {
         low = vzip_lo(part[0], part[1]);
@@ -177,25 +178,40 @@ typedef struct {
 /* A row of a strip's windows: finishes the `stride` rows of dx that no later window sees. */
 FC_INLINE void FC_NAME(pool_step)(const FC_NAME(pool_backward_call) *call, const FC_NAME(pool_window_rows) *rows,
                                   ptrdiff_t strip, FC_NAME(pool_shared_row) *shared, vec carry[2][2], const int taps,
-                                  const int stride, const int pair, const int edge, const int quick, vchoice *lost)
+                                  const int stride, const int pair, const int edge, const int quick,
+                                  const int inside, vchoice *lost)
 {
     const int kept = taps - stride;
     FC_NAME(pool_shared_row) row[3];
     for (int a = 0; a < taps; a++)
         row[a] = a < kept ? shared[a]
-                          : FC_NAME(pool_reduce_taps)(call, strip, rows->x[a], taps, stride, pair, edge, quick, lost);
+                          : FC_NAME(pool_reduce_taps)(call, strip, rows->x[a], taps, stride, pair, edge, quick,
+                                                      inside, lost);
     vec best = row[0].best;
-    vmask winner = (lane_int)(rows->top < 0 ? -rows->top : 0) - (vmask){0};
+    vmask winner = (lane_int)(!inside && rows->top < 0 ? -rows->top : 0) - (vmask){0};
     for (int a = 1; a < taps; a++)
         FC_NAME(pool_take_larger)(row[a].best, a, &best, &winner, quick);
-    const vec dy = FC_NAME(pool_window_dy)(call, strip, rows->dy, pair, edge);
+    const vec dy = inside || rows->dy ? FC_NAME(pool_window_dy)(call, strip, rows->dy, pair, edge) : (vec){0};
     for (int a = 0; a < taps; a++)
         row[a].sum = vadd_where_equal(row[a].sum, dy, winner, (lane_int)a - (vmask){0});
     for (int a = 0; a < stride; a++)
-        if (rows->dx[a])
+        if (inside || rows->dx[a])
             FC_NAME(pool_store_row)(call, strip, rows->dx[a], &row[a], carry[a], taps, stride, pair, edge);
     for (int a = 0; a < kept; a++)
         shared[a] = row[a + stride];
+}
+
+FC_INLINE void FC_NAME(pool_strips)(const FC_NAME(pool_backward_call) *call, const FC_NAME(pool_window_rows) *rows,
+                                    ptrdiff_t strips, FC_NAME(pool_shared_row) *shared, vec carry[2][2],
+                                    const int taps, const int stride, const int pair, const int single,
+                                    const int quick, const int inside, vchoice *lost)
+{
+    const int kept = taps - stride;
+    for (ptrdiff_t strip = 0; strip < strips; strip++, shared += kept)
+        if (!single && call->edge[strip].whole)
+            FC_NAME(pool_step)(call, rows, strip, shared, carry, taps, stride, pair, 0, quick, inside, lost);
+        else
+            FC_NAME(pool_step)(call, rows, strip, shared, carry, taps, stride, pair, 1, quick, inside, lost);
 }
 
 /* Plane n, or planes n and n + 1. Returns the lanes in which a NaN was seen by a maximum that does not hand it on. */
@@ -215,25 +231,29 @@ FC_INLINE vchoice FC_NAME(pool_backward_plane)(const FC_NAME(pool_backward_call)
         for (int a = 0; a < kept; a++) {
             const ptrdiff_t r = begin * stride - g->pad_top + a;
             shared[strip * kept + a] = FC_NAME(pool_reduce_taps)(
-                call, strip, r >= 0 && r < g->height ? x + r * g->x_row : NULL, taps, stride, pair, 1, quick, &lost);
+                call, strip, r >= 0 && r < g->height ? x + r * g->x_row : NULL, taps, stride, pair, 1, quick, 0, &lost);
         }
     for (ptrdiff_t q = begin; q < end; q++) {
-        FC_NAME(pool_window_rows) rows = {.dy = q < g->out_height ? dy + q * g->dy_row : NULL};
-        rows.top = q * stride - g->pad_top;
-        for (int a = kept; a < taps; a++)
-            rows.x[a] = rows.top + a >= 0 && rows.top + a < g->height ? x + (rows.top + a) * g->x_row : NULL;
+        FC_NAME(pool_window_rows) rows = {.dy = dy + q * g->dy_row, .top = q * stride - g->pad_top};
+        for (int a = 0; a < taps; a++)
+            rows.x[a] = x + (rows.top + a) * g->x_row;
         for (int a = 0; a < stride; a++)
-            rows.dx[a] = rows.top + a >= g->row && rows.top + a < g->row_end ? dx + (rows.top + a) * g->width : NULL;
+            rows.dx[a] = dx + (rows.top + a) * g->width;
         vec carry[2][2] = {{{0}, {0}}, {{0}, {0}}};
-        if (single) {
-            FC_NAME(pool_step)(call, &rows, 0, shared, carry, taps, stride, pair, 1, quick, &lost);
+        const ptrdiff_t bottom = rows.top + taps;
+        if (rows.top >= g->row && bottom <= g->height && rows.top + stride <= g->row_end && q < g->out_height) {
+            FC_NAME(pool_strips)(call, &rows, strips, shared, carry, taps, stride, pair, single, quick, 1, &lost);
             continue;
         }
-        for (ptrdiff_t strip = 0; strip < strips; strip++)
-            if (call->edge[strip].whole)
-                FC_NAME(pool_step)(call, &rows, strip, shared + strip * kept, carry, taps, stride, 0, 0, quick, &lost);
-            else
-                FC_NAME(pool_step)(call, &rows, strip, shared + strip * kept, carry, taps, stride, 0, 1, quick, &lost);
+        if (q >= g->out_height)
+            rows.dy = NULL;
+        for (int a = 0; a < taps; a++)
+            if (rows.top + a < 0 || rows.top + a >= g->height)
+                rows.x[a] = NULL;
+        for (int a = 0; a < stride; a++)
+            if (rows.top + a < g->row || rows.top + a >= g->row_end)
+                rows.dx[a] = NULL;
+        FC_NAME(pool_strips)(call, &rows, strips, shared, carry, taps, stride, pair, single, quick, 0, &lost);
     }
     return lost;
 }
@@ -270,12 +290,12 @@ static void FC_NAME(pool_edges)(const fc_pool_max_backward *g, FC_NAME(pool_edge
         const ptrdiff_t column = strip * LANES * g->stride - g->pad_left, left = g->out_width - strip * LANES;
         const ptrdiff_t ahead[2][FC_NAME(POOL_LOADS)] = {{0, 1, 2, 2}, {0, LANES, 2, LANES + 1}};
         FC_NAME(pool_edge) *e = edge + strip;
-        e->outputs = left < 0 ? 0 : left < LANES ? (int)left : LANES;
+        e->outputs = FC_NAME(pool_lanes_inside)(0, left);
         for (int i = 0; i < FC_NAME(POOL_LOADS); i++)
             e->load[i] = FC_NAME(pool_lanes_inside)(column + ahead[g->stride - 1][i], g->width);
         for (int i = 0; i < 2; i++)
             e->store[i] = FC_NAME(pool_lanes_inside)(column + i * LANES, g->width);
-        e->whole = e->outputs == LANES && column >= 0 && column + LANES * g->stride + g->taps - g->stride <= g->width;
+        e->whole = left >= LANES && column >= 0 && column + LANES * g->stride + g->taps - g->stride <= g->width;
     }
 }
 
