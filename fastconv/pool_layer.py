@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -54,8 +55,9 @@ class Pool(NamedTuple):
         """Check the arguments of a layer with ``rank`` spatial axes."""
         kernel = pair(kernel_size, rank, "kernel_size")
         sliding = Sliding.of(rank, kernel_size if stride is None else stride, padding, dilation)
-        return cls(find_layout(layout, rank), kernel, sliding, ceil_mode, strict)
+        return cls(find_layout(layout, rank), kernel, sliding, bool(ceil_mode), bool(strict))
 
+    @lru_cache(maxsize=256)  # noqa: B019 - of small layers a fifth of the time, and nothing is kept alive but numbers
     def problem(self, dtype: DType, shape: Shape, name: str = "x") -> tuple[_core.PoolProblem | None, Shape]:
         """Return the problem for an input of ``shape``, None with N = 0, and the shape of its output."""
         n, c, size = self.layout.sizes(shape, name)
