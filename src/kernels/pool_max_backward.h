@@ -66,7 +66,7 @@ FC_INLINE void FC_NAME(pool_row_taps)(const FC_NAME(pool_backward_call) *call, p
 #undef FC_LOAD
 }
 
-/* The quick maximum takes no NaN that comes second; pool_reduce_taps notes those (`lost`). */
+/* The quick maximum takes no NaN that comes second; pool_reduce_taps adds up what it has seen, which a NaN makes NaN. */
 FC_INLINE void FC_NAME(pool_take_larger)(vec v, int tap, vec *best, vmask *best_tap, const int quick)
 {
     const vchoice chosen = quick ? vgreater(v, *best) : vbeats(v, *best);
@@ -78,7 +78,7 @@ FC_INLINE void FC_NAME(pool_take_larger)(vec v, int tap, vec *best, vmask *best_
 FC_INLINE FC_NAME(pool_shared_row) FC_NAME(pool_reduce_taps)(const FC_NAME(pool_backward_call) *call, ptrdiff_t strip,
                                                             const real *x, const int taps, const int stride,
                                                             const int pair, const int edge, const int quick,
-                                                            const int inside, vchoice *lost)
+                                                            const int inside, vec *seen)
 {
     FC_NAME(pool_shared_row) row = {vset1(-(real)INFINITY), {0}, {0}};
     if (edge && strip == 0)
@@ -91,10 +91,8 @@ FC_INLINE FC_NAME(pool_shared_row) FC_NAME(pool_reduce_taps)(const FC_NAME(pool_
     vec v[3] = {{0}, {0}, {0}};
     FC_NAME(pool_row_taps)(call, strip, x, x + call->second, taps, stride, pair, edge, v);
     /* All taps of a whole strip but its last columns', which the next strip has, are among the first `stride`. */
-    if (quick)
-        *lost |= vunordered(v[0], v[edge || stride == 2]);
-    if (quick && edge && taps == 3)
-        *lost |= vunordered(v[2], v[2]);
+    for (int b = 0; quick && b < (edge ? taps : stride); b++)
+        *seen += v[b];
     row.best = v[0];
     for (int b = 1; b < taps; b++)
         FC_NAME(pool_take_larger)(v[b], b, &row.best, &row.tap, quick);
@@ -133,7 +131,7 @@ FC_INLINE void FC_NAME(pool_store_row)(const FC_NAME(pool_backward_call) *call, 
 {
     vec part[3];
     for (int b = 0; b < taps; b++)
-        part[b] = vadd_where_equal((vec){0}, row->sum, row->tap, (lane_int)b - (vmask){0});
+        part[b] = vwhere_equal(row->sum, row->tap, (lane_int)b - (vmask){0});
     /* Column stride * j + b is tap b of window j, tap b + stride of the one before, and so on. */
     for (int b = taps - 1; b >= stride; b--) {
         const vec on = FC_NAME(pool_on)(call, carry[b - stride], part[b], pair);
@@ -179,14 +177,14 @@ typedef struct {
 FC_INLINE void FC_NAME(pool_step)(const FC_NAME(pool_backward_call) *call, const FC_NAME(pool_window_rows) *rows,
                                   ptrdiff_t strip, FC_NAME(pool_shared_row) *shared, vec carry[2][2], const int taps,
                                   const int stride, const int pair, const int edge, const int quick,
-                                  const int inside, vchoice *lost)
+                                  const int inside, vec *seen)
 {
     const int kept = taps - stride;
     FC_NAME(pool_shared_row) row[3];
     for (int a = 0; a < taps; a++)
         row[a] = a < kept ? shared[a]
                           : FC_NAME(pool_reduce_taps)(call, strip, rows->x[a], taps, stride, pair, edge, quick,
-                                                      inside, lost);
+                                                      inside, seen);
     vec best = row[0].best;
     vmask winner = (lane_int)(!inside && rows->top < 0 ? -rows->top : 0) - (vmask){0};
     for (int a = 1; a < taps; a++)
@@ -204,18 +202,19 @@ FC_INLINE void FC_NAME(pool_step)(const FC_NAME(pool_backward_call) *call, const
 FC_INLINE void FC_NAME(pool_strips)(const FC_NAME(pool_backward_call) *call, const FC_NAME(pool_window_rows) *rows,
                                     ptrdiff_t strips, FC_NAME(pool_shared_row) *shared, vec carry[2][2],
                                     const int taps, const int stride, const int pair, const int single,
-                                    const int quick, const int inside, vchoice *lost)
+                                    const int quick, const int inside, vec *seen)
 {
     const int kept = taps - stride;
     for (ptrdiff_t strip = 0; strip < strips; strip++, shared += kept)
         if (!single && call->edge[strip].whole)
-            FC_NAME(pool_step)(call, rows, strip, shared, carry, taps, stride, pair, 0, quick, inside, lost);
+            FC_NAME(pool_step)(call, rows, strip, shared, carry, taps, stride, pair, 0, quick, inside, seen);
         else
-            FC_NAME(pool_step)(call, rows, strip, shared, carry, taps, stride, pair, 1, quick, inside, lost);
+            FC_NAME(pool_step)(call, rows, strip, shared, carry, taps, stride, pair, 1, quick, inside, seen);
 }
 
-/* Plane n, or planes n and n + 1. Returns the lanes in which a NaN was seen by a maximum that does not hand it on. */
-FC_INLINE vchoice FC_NAME(pool_backward_plane)(const FC_NAME(pool_backward_call) *call, ptrdiff_t n, const int taps,
+/* Plane n, or planes n and n + 1. Returns lanes that are NaN if a maximum that does not hand NaN on has seen one (or
+ * both infinities). */
+FC_INLINE vec FC_NAME(pool_backward_plane)(const FC_NAME(pool_backward_call) *call, ptrdiff_t n, const int taps,
                                                const int stride, const int pair, const int single, const int quick)
 {
     const fc_pool_max_backward *g = call->g;
@@ -226,12 +225,12 @@ FC_INLINE vchoice FC_NAME(pool_backward_plane)(const FC_NAME(pool_backward_call)
     const ptrdiff_t first = (g->row + g->pad_top) / stride - (taps - 1) / stride, begin = first < 0 ? 0 : first;
     const ptrdiff_t end = (g->row_end - 1 + g->pad_top) / stride + 1, strips = single ? 1 : g->strips;
     FC_NAME(pool_shared_row) own[FC_POOL_SHARED_ROWS], *shared = single ? own : call->shared;
-    vchoice lost = {0};
+    vec seen = {0};
     for (ptrdiff_t strip = 0; strip < strips; strip++)
         for (int a = 0; a < kept; a++) {
             const ptrdiff_t r = begin * stride - g->pad_top + a;
             shared[strip * kept + a] = FC_NAME(pool_reduce_taps)(
-                call, strip, r >= 0 && r < g->height ? x + r * g->x_row : NULL, taps, stride, pair, 1, quick, 0, &lost);
+                call, strip, r >= 0 && r < g->height ? x + r * g->x_row : NULL, taps, stride, pair, 1, quick, 0, &seen);
         }
     for (ptrdiff_t q = begin; q < end; q++) {
         FC_NAME(pool_window_rows) rows = {.dy = dy + q * g->dy_row, .top = q * stride - g->pad_top};
@@ -242,7 +241,7 @@ FC_INLINE vchoice FC_NAME(pool_backward_plane)(const FC_NAME(pool_backward_call)
         vec carry[2][2] = {{{0}, {0}}, {{0}, {0}}};
         const ptrdiff_t bottom = rows.top + taps;
         if (rows.top >= g->row && bottom <= g->height && rows.top + stride <= g->row_end && q < g->out_height) {
-            FC_NAME(pool_strips)(call, &rows, strips, shared, carry, taps, stride, pair, single, quick, 1, &lost);
+            FC_NAME(pool_strips)(call, &rows, strips, shared, carry, taps, stride, pair, single, quick, 1, &seen);
             continue;
         }
         if (q >= g->out_height)
@@ -253,9 +252,9 @@ FC_INLINE vchoice FC_NAME(pool_backward_plane)(const FC_NAME(pool_backward_call)
         for (int a = 0; a < stride; a++)
             if (rows.top + a < g->row || rows.top + a >= g->row_end)
                 rows.dx[a] = NULL;
-        FC_NAME(pool_strips)(call, &rows, strips, shared, carry, taps, stride, pair, single, quick, 0, &lost);
+        FC_NAME(pool_strips)(call, &rows, strips, shared, carry, taps, stride, pair, single, quick, 0, &seen);
     }
-    return lost;
+    return seen;
 }
 
 /* A plane with a NaN once more, by an instance that asks at each step what it is, for it is rare. */
@@ -270,15 +269,15 @@ FC_INLINE void FC_NAME(pool_backward_planes)(FC_NAME(pool_backward_call) *call, 
     const fc_pool_max_backward *g = call->g;
     const int pair = FC_HAS_PERMUTE2 && g->pair;
     for (ptrdiff_t n = 0; n < g->count; n += 1 + pair) {
-        vchoice lost;
+        vec seen;
         call->second = pair && n + 1 < g->count ? g->x_next : 0;
         if (pair)
-            lost = FC_NAME(pool_backward_plane)(call, n, taps, stride, FC_HAS_PERMUTE2, 1, 1);
+            seen = FC_NAME(pool_backward_plane)(call, n, taps, stride, FC_HAS_PERMUTE2, 1, 1);
         else if (g->strips == 1)
-            lost = FC_NAME(pool_backward_plane)(call, n, taps, stride, 0, 1, 1);
+            seen = FC_NAME(pool_backward_plane)(call, n, taps, stride, 0, 1, 1);
         else
-            lost = FC_NAME(pool_backward_plane)(call, n, taps, stride, 0, 0, 1);
-        if (vany(lost))
+            seen = FC_NAME(pool_backward_plane)(call, n, taps, stride, 0, 0, 1);
+        if (vany(vunordered(seen, seen)))
             FC_NAME(pool_backward_exact)(call, n);
     }
 }

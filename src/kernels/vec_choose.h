@@ -11,6 +11,7 @@
 #define vtake FC_NAME(vec_take)
 #define vtake_int FC_NAME(vec_take_int)
 #define vadd_where_equal FC_NAME(vec_add_where_equal)
+#define vwhere_equal FC_NAME(vec_where_equal)
 #define vload_lanes_else FC_NAME(vec_load_lanes_else)
 #define vdeal_evens FC_NAME(vec_deal_evens)
 #define vdeal_odds FC_NAME(vec_deal_odds)
@@ -57,6 +58,12 @@ FC_INLINE vmask vtake_int(vchoice chosen, vmask a, vmask b)
 FC_INLINE vec vadd_where_equal(vec sum, vec v, vmask a, vmask b)
 {
     return FC_MM512(mask_add)(sum, FC_CMP_INT(cmpeq)((__m512i)a, (__m512i)b), sum, v);
+}
+
+/* v in the lanes where a equals b, zero in the others. */
+FC_INLINE vec vwhere_equal(vec v, vmask a, vmask b)
+{
+    return FC_MM512(maskz_mov)(FC_CMP_INT(cmpeq)((__m512i)a, (__m512i)b), v);
 }
 
 /* The lanes whose bits are set, those of `other` elsewhere; memory of the others is not touched. */
@@ -112,6 +119,8 @@ FC_INLINE vec vadd_where_equal(vec sum, vec v, vmask a, vmask b)
 {
     return sum + (vec)((vmask)v & (vmask)(a == b));
 }
+
+FC_INLINE vec vwhere_equal(vec v, vmask a, vmask b) { return (vec)((vmask)v & (vmask)(a == b)); }
 
 FC_INLINE vec vload_lanes_else(const real *p, uint32_t lanes, vec other)
 {
