@@ -53,7 +53,7 @@ enum { FC_PARTIAL_CHUNKS = 16, FC_PARTIAL_BYTES = 8 << 20 };
  * block, whose lines are whole, and what a block of their rows takes of an L2. */
 enum { FC_POOL_BLOCK_BYTES = 32 << 10, FC_POOL_CHANNELS = 64, FC_POOL_PIXEL_BYTES = 128 << 10 };
 
-/* What windows of a maximum share along a row, with the gradient in one pass: a part of L2. Wider rows take two passes. */
+/* What windows of a maximum share along a row, with the gradient in one pass: a part of L2. Wider rows take two. */
 enum { FC_POOL_SHARED_BYTES = 256 << 10 };
 
 #endif

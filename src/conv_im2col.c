@@ -235,7 +235,9 @@ static double cycles(const fc_correlation *c, fc_operation operation)
     /* Finding the runs of a panel costs as much for one channel as for many. */
     const double panels = (double)fc_ceil_div(c->oh * c->ow, c->kernels->tile_columns);
     const double runs = panels * (double)c->taps * (double)fc_depth_blocks(fc_depth(c)) * 120;
-    return fc_packing_cycles(c) + (double)(c->n * c->groups) * (fc_gemm_cycles(&gemm) + gathered + runs);
+    /* Panels are written and read again through L2: 1x1 layers were 7 % slower than products of pixels in place. */
+    const double products = 1.07 * fc_gemm_cycles(&gemm);
+    return fc_packing_cycles(c) + (double)(c->n * c->groups) * (products + gathered + runs);
 }
 
 const fc_conv_algorithm fc_algorithm_im2col = {

@@ -161,9 +161,9 @@ typedef struct {
     ptrdiff_t dx_pixel;
 } fc_pool_pixels;
 
-/* The gradient of a maximum over windows of `taps` x `taps` neighbours, `stride` apart, of `count` planes of columns side by
- * side: rows [row, row_end) of dx, which is dense. A strip is LANES windows; they cover all columns of dx. Scratch is
- * for each strip FC_POOL_SHARED_ROWS times three vectors, and FC_POOL_EDGE_BYTES. */
+/* The gradient of a maximum over windows of `taps` x `taps` neighbours, `stride` apart, of `count` planes whose columns
+ * lie side by side: rows [row, row_end) of dx, which is dense. A strip is LANES windows; they cover all columns of dx.
+ * Scratch is for each strip FC_POOL_SHARED_ROWS times three vectors, and FC_POOL_EDGE_BYTES. */
 enum { FC_POOL_SHARED_ROWS = 2, FC_POOL_EDGE_BYTES = 32 };
 typedef struct {
     int taps, stride;  /* 2 or 3, 1 or 2 */

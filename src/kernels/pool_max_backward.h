@@ -1,9 +1,9 @@
 /* Gradient of max pooling over windows of 2x2 or 3x3 neighbours, 1 or 2 apart, in one pass: rows of x and dy are read
  * and rows of dx written one after the other, and nothing is kept but what neighbouring windows share.
  *
- * Lanes are windows of a row. Each row of x is reduced once to the maxima of its taps; a window takes the maximum of its
- * rows and gives dy to the row that holds it; a finished row of dx deals that to its taps, and what belongs to columns
- * of the windows before moves there. Two planes narrower than half a vector share one. */
+ * Lanes are windows of a row. Each row of x is reduced once to the maxima of its taps; a window takes the maximum of
+ * its rows and gives dy to the row that holds it; a finished row of dx deals that to its taps, and what belongs to
+ * columns of later windows moves there. Two planes narrower than half a vector share one. */
 
 /* Rows are short and their ends are masked: the hardware alone fetches too little of what follows. */
 #define FC_POOL_ROWS_AHEAD ((ptrdiff_t)((4 << 10) / sizeof(real)))
@@ -66,7 +66,7 @@ FC_INLINE void FC_NAME(pool_row_taps)(const FC_NAME(pool_backward_call) *call, p
 #undef FC_LOAD
 }
 
-/* The quick maximum takes no NaN that comes second; pool_reduce_taps adds up what it has seen, which a NaN makes NaN. */
+/* The quick maximum takes no NaN that comes second; pool_reduce_taps adds up what it sees, which a NaN makes NaN. */
 FC_INLINE void FC_NAME(pool_take_larger)(vec v, int tap, vec *best, vmask *best_tap, const int quick)
 {
     const vchoice chosen = quick ? vgreater(v, *best) : vbeats(v, *best);
