@@ -105,6 +105,23 @@ def test_the_same_bits_for_any_number_of_threads(rng, isa, layout, kind, size):
     assert all(result == results[0] for result in results)
 
 
+@pytest.mark.parametrize("kind", [(2, 1, 1), (2, 2, 0), (3, 2, 1), (3, 1, 1), (5, 3, 2)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 2, 1400, 130), (1, 1, 5, 40_000)], ids=str)
+def test_gradients_of_long_and_of_wide_planes(rng, isa, layout, kind, shape):
+    """Threads share rows of two planes, whose windows reach across the cuts; and rows too wide for a cache."""
+    kernel, stride, padding = kind
+    options = {"stride": stride, "padding": padding, "layout": layout}
+    x = activations(rng.integers(0, 9, shape), layout, np.float32)
+    dy = rng.standard_normal(fastconv.max_pool2d(x, kernel, **options).shape, np.float32)
+    expected = reference.max_pool2d_backward(dy.astype(float), x, kernel, **options)
+    results = []
+    for threads in (1, 2, 3, 8):
+        with fastconv.threads(threads):
+            results.append(fastconv.max_pool2d_backward(dy, x, kernel, **options))
+    np.testing.assert_allclose(results[0], expected, rtol=0, atol=kernel**2 * 8 * np.finfo(np.float32).eps)
+    assert all(result.tobytes() == results[0].tobytes() for result in results)
+
+
 def test_a_nan_far_from_the_rest_of_its_strip(isa, dtype, layout):
     """The strip with a NaN is done again; those around it are not, and none loses its gradient."""
     x = np.zeros((1, 5, 140, 70))

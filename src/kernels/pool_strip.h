@@ -92,8 +92,14 @@ FC_INLINE void FC_NAME(pool_keep_rows)(const FC_NAME(pool_call) *call, ptrdiff_t
     real *kept = (real *)s->kept.gradient + (call->pair ? n / 2 : n) * s->kept.next;
     for (ptrdiff_t r = low; r < high; r++) {
         vec *to = (vec *)(kept + (r - s->kept.row) * s->kept.pitch), sum = *to;
-        for (ptrdiff_t a = rest, i = last; a < taps_h && i >= 0; a += s->stride_h, i--)
-            if (i < count)
+        ptrdiff_t a = rest, i = last;
+        while (a + s->stride_h < taps_h) {
+            a += s->stride_h;
+            i--;
+        }
+        /* From the first window on, as if it were alone: sums do not depend on which windows come together. */
+        for (; a >= 0; a -= s->stride_h, i++)
+            if (i >= 0 && i < count)
                 sum = vadd_where_equal(sum, dy[i], winner[i], (lane_int)a - (vmask){0});
         *to = sum;
         if (++rest == s->stride_h) {
