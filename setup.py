@@ -39,7 +39,9 @@ def instrumentation(what: str) -> list[str]:
     """Return the flags that compile and link what ``FASTCONV_SANITIZE`` asks for."""
     if not what:
         return []
-    kind = ["--coverage"] if what == "coverage" else [f"-fsanitize={what}", "-fno-sanitize-recover=all"]
+    # gcc makes counters the induction variables of loops, which threads would change for each other.
+    counting = ["--coverage", "-fprofile-update=atomic"]
+    kind = counting if what == "coverage" else [f"-fsanitize={what}", "-fno-sanitize-recover=all"]
     return [*INSTRUMENTED, *kind]
 
 
