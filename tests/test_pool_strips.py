@@ -136,6 +136,17 @@ def test_a_nan_far_from_the_rest_of_its_strip(isa, dtype, layout):
     np.testing.assert_array_equal(dx, activations(reference.max_pool2d_backward(dy, x, 3, stride=2), layout))
 
 
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_planes_rows_and_columns_that_are_one_in_memory(rng, isa, dtype, axis):
+    """Narrow planes share vectors, those of a broadcast array too."""
+    shape = [2, 5, 7, 7]
+    shape[axis] = 1
+    x = np.broadcast_to(rng.integers(0, 9, shape).astype(dtype), (2, 5, 7, 7))
+    dy = np.broadcast_to(rng.integers(1, 9, shape).astype(dtype), (2, 5, 7, 7))
+    dx = fastconv.max_pool2d_backward(dy, x, 3, stride=1, padding=1)
+    np.testing.assert_array_equal(dx, reference.max_pool2d_backward(dy, x, 3, stride=1, padding=1))
+
+
 def test_a_gradient_of_minus_zero_is_zero():
     x, dy = np.ones((1, 1, 4, 4), np.float32), np.full((1, 1, 2, 2), -0.0, np.float32)
     assert not np.signbit(fastconv.max_pool2d_backward(dy, x, 2)).any()

@@ -22,6 +22,8 @@ typedef struct {
     uint32_t load[FC_NAME(POOL_LOADS)], store[2], outputs;
     int whole;
 } FC_NAME(pool_edge);
+_Static_assert(sizeof(FC_NAME(pool_edge)) == FC_POOL_EDGE_BYTES, "drivers take scratch for it");
+_Static_assert(sizeof(FC_NAME(pool_shared_row)) == 3 * FC_VECTOR_BYTES, "drivers take scratch for it");
 
 /* What one call fixes; taps and stride are constants of the instance. */
 typedef struct {
@@ -30,7 +32,7 @@ typedef struct {
     FC_NAME(pool_shared_row) *shared;  /* FC_POOL_SHARED_ROWS of each strip */
     vmask first;                       /* the first taps inside, of the first strip */
     vmask index[3], back;              /* of a pair: columns of each tap, and lanes one column back */
-    ptrdiff_t second;                  /* elements to its second plane, or 0 */
+    int alone;                         /* the last plane of an odd number, whose partner is itself and is not stored */
 } FC_NAME(pool_backward_call);
 
 /* The taps of a strip's windows in a row; `second` is the row of the other plane of a pair. */
@@ -85,11 +87,12 @@ FC_INLINE FC_NAME(pool_shared_row) FC_NAME(pool_reduce_taps)(const FC_NAME(pool_
         row.tap = call->first;
     if (!inside && !x)
         return row;
+    const real *second = pair && !call->alone ? x + call->g->x_next : x;
     __builtin_prefetch(x + strip * LANES * stride + FC_POOL_ROWS_AHEAD);
     if (pair || stride == 2)
-        __builtin_prefetch(x + (pair ? call->second : strip * LANES * stride + LANES) + FC_POOL_ROWS_AHEAD);
+        __builtin_prefetch((pair ? second : x + strip * LANES * stride + LANES) + FC_POOL_ROWS_AHEAD);
     vec v[3] = {{0}, {0}, {0}};
-    FC_NAME(pool_row_taps)(call, strip, x, x + call->second, taps, stride, pair, edge, v);
+    FC_NAME(pool_row_taps)(call, strip, x, second, taps, stride, pair, edge, v);
     /* All taps of a whole strip but its last columns', which the next strip has, are among the first `stride`. */
     for (int b = 0; quick && b < (edge ? taps : stride); b++)
         *seen += v[b];
@@ -107,7 +110,7 @@ FC_INLINE vec FC_NAME(pool_window_dy)(const FC_NAME(pool_backward_call) *call, p
         return vload(dy);
     const uint32_t outputs = call->edge[strip].outputs;
     const vec v = vload_lanes(dy, outputs);
-    if (!pair || !call->second)
+    if (!pair || call->alone)
         return v;
     return vload_lanes_else(dy + call->g->dy_next - LANES / 2, outputs << LANES / 2, v);
 }
@@ -151,9 +154,9 @@ FC_INLINE void FC_NAME(pool_store_row)(const FC_NAME(pool_backward_call) *call, 
     if (pair) {
         real *second = dx + call->g->dx_next;
         vstore_lanes(dx, low, inside[0]);
-        if (call->second && stride == 1)
+        if (!call->alone && stride == 1)
             vstore_lanes(second - LANES / 2, low, inside[0] << LANES / 2);
-        else if (call->second)
+        else if (!call->alone)
             vstore_lanes(second, high, inside[0]);
     } else if (edge) {
         vstore_lanes(dx, low, inside[0]);
@@ -270,7 +273,7 @@ FC_INLINE void FC_NAME(pool_backward_planes)(FC_NAME(pool_backward_call) *call, 
     const int pair = FC_HAS_PERMUTE2 && g->pair;
     for (ptrdiff_t n = 0; n < g->count; n += 1 + pair) {
         vec seen;
-        call->second = pair && n + 1 < g->count ? g->x_next : 0;
+        call->alone = pair && n + 1 == g->count;
         if (pair)
             seen = FC_NAME(pool_backward_plane)(call, n, taps, stride, FC_HAS_PERMUTE2, 1, 1);
         else if (g->strips == 1)
