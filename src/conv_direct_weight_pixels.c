@@ -54,8 +54,8 @@ static void accumulate_unit(const direct_weight_job *job, const fc_weight_unit *
         tile.a_row = unit->rows * c->ow;
         tile.a_line = c->ow;
         for (ptrdiff_t j = 0; j < unit->rows; j++)
-            kernels->store_strided(fc_at(c, dy_block, j * c->ow), 1, tile.a_row, fc_at(c, dy, j * c->y_h), c->y_w,
-                                   c->ow, m1 - m0);
+            kernels->pack_strided(fc_at(c, dy_block, j * c->ow), 1, tile.a_row, fc_at(c, dy, j * c->y_h), c->y_w,
+                                  c->ow, m1 - m0);
         dy = dy_block;
     }
     for (ptrdiff_t q0 = 0; q0 < c->q; q0 += job->channels) {

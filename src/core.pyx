@@ -5,7 +5,7 @@ Arrays come checked by the Python layer; nothing is checked twice and nothing is
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 cimport numpy as cnp
 
@@ -86,6 +86,10 @@ cdef extern from "fastconv.h" nogil:
     fc_status fc_set_isa(const char *name)
     int fc_openmp()
     int fc_max_threads()
+    ctypedef enum fc_phase:
+        FC_PHASES
+    void fc_phase_clock_start()
+    uint64_t fc_phase_clock_stop(uint64_t *ticks)
     double fc_peak_gflops(fc_dtype dtype, int threads)
 
 cdef extern from *:
@@ -378,3 +382,15 @@ def peak_gflops(str dtype, int threads):
     with nogil:
         gflops = fc_peak_gflops(t, threads)
     return gflops
+
+
+def start_phase_clock():
+    """From here on add up how long the kernels of convolutions run; one caller in a process at a time."""
+    fc_phase_clock_start()
+
+
+def stop_phase_clock():
+    """Return ticks spent to pack or transform, to multiply and to store, of all threads together, and since the start."""
+    cdef uint64_t ticks[FC_PHASES]
+    cdef uint64_t elapsed = fc_phase_clock_stop(ticks)
+    return ticks[0], ticks[1], ticks[2], elapsed

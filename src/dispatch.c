@@ -4,6 +4,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "phase_clock.h"
+
 typedef struct {
     const char *name;
     const fc_kernels *f32, *f64;
@@ -86,5 +88,5 @@ fc_status fc_set_isa(const char *name)
 const fc_kernels *fc_kernels_for(fc_dtype dtype)
 {
     const fc_isa_entry *entry = chosen;
-    return dtype == FC_F32 ? entry->f32 : entry->f64;
+    return fc_clocked_kernels(dtype, dtype == FC_F32 ? entry->f32 : entry->f64);
 }

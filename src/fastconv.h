@@ -127,6 +127,13 @@ fc_status fc_set_isa(const char *name);
 int fc_openmp(void);
 int fc_max_threads(void);
 
+/* phase_clock.c: what the kernels of convolutions are for; Winograd's transforms pack and store. */
+typedef enum { FC_PHASE_PACK, FC_PHASE_MULTIPLY, FC_PHASE_STORE, FC_PHASES } fc_phase;
+/* From here on calls note how long their kernels run, all threads together; one caller at a time. */
+void fc_phase_clock_start(void);
+/* The sums by phase, and the time since the start, in ticks of the same clock. */
+uint64_t fc_phase_clock_stop(uint64_t ticks[FC_PHASES]);
+
 /* peak.c: GFLOP/s of an FMA loop on registers. */
 double fc_peak_gflops(fc_dtype dtype, int threads);
 

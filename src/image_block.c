@@ -63,9 +63,9 @@ static void fill_from_channels(const fc_image_block *b, const fc_correlation *c,
             fc_valid_outputs(b->phase_length, c->stride_w, b->low_w + f, c->w, &from, &to);
             const ptrdiff_t column = from * c->stride_w + b->low_w + f;
             if (from < to)
-                kernels->store_strided(fc_at(c, block, i * b->row_length + f * b->phase_length + from), 1, b->plane,
-                                       fc_at(c, x, (first + i) * c->x_h + column * c->x_w), c->stride_w * c->x_w,
-                                       to - from, channels);
+                kernels->pack_strided(fc_at(c, block, i * b->row_length + f * b->phase_length + from), 1, b->plane,
+                                      fc_at(c, x, (first + i) * c->x_h + column * c->x_w), c->stride_w * c->x_w,
+                                      to - from, channels);
         }
 }
 

@@ -139,36 +139,35 @@ static size_t bytes_for_channel_lanes(const fc_correlation *c)
     return (size_t)c->groups * fc_packed_group_bytes(c, FC_LANES_CHANNELS);
 }
 
+static void pack_by_channel(const fc_correlation *given, fc_lanes lanes, int threads, char *packed)
+{
+    fc_correlation c = *given;
+    c.order = FC_BY_CHANNEL;
+    fc_pack_all_weights(&c, lanes, threads, packed);
+}
+
 static void pack_for_pixel_lanes(const fc_correlation *c, int threads, char *packed)
 {
-    fc_pack_all_weights(c, FC_LANES_PIXELS, threads, packed);
+    pack_by_channel(c, FC_LANES_PIXELS, threads, packed);
 }
 
 static void pack_for_channel_lanes(const fc_correlation *c, int threads, char *packed)
 {
+    pack_by_channel(c, FC_LANES_CHANNELS, threads, packed);
+}
+
+static void pack_for_channel_lanes_by_tap(const fc_correlation *c, int threads, char *packed)
+{
     fc_pack_all_weights(c, FC_LANES_CHANNELS, threads, packed);
-}
-
-static void pack_pixels_by_channel(const fc_correlation *given, int threads, char *packed)
-{
-    fc_correlation c = *given;
-    c.order = FC_BY_CHANNEL;
-    fc_pack_all_weights(&c, FC_LANES_PIXELS, threads, packed);
-}
-
-static void pack_channels_by_channel(const fc_correlation *given, int threads, char *packed)
-{
-    fc_correlation c = *given;
-    c.order = FC_BY_CHANNEL;
-    fc_pack_all_weights(&c, FC_LANES_CHANNELS, threads, packed);
 }
 
 const fc_packing *fc_panel_packing(fc_lanes lanes, fc_step_order order)
 {
-    /* Tap by tap is only ever the problem's own order. */
-    static const fc_packing by_tap[] = {{bytes_for_pixel_lanes, pack_for_pixel_lanes},
-                                        {bytes_for_channel_lanes, pack_for_channel_lanes}};
-    static const fc_packing by_channel[] = {{bytes_for_pixel_lanes, pack_pixels_by_channel},
-                                            {bytes_for_channel_lanes, pack_channels_by_channel}};
-    return &(order == FC_BY_CHANNEL ? by_channel : by_tap)[lanes == FC_LANES_CHANNELS];
+    static const fc_packing for_pixels = {bytes_for_pixel_lanes, pack_for_pixel_lanes};
+    static const fc_packing for_channels[] = {
+        [FC_BY_CHANNEL] = {bytes_for_channel_lanes, pack_for_channel_lanes},
+        [FC_BY_TAP] = {bytes_for_channel_lanes, pack_for_channel_lanes_by_tap},
+    };
+    /* Tap by tap go the steps of NHWC alone, whose lanes are channels. */
+    return lanes == FC_LANES_PIXELS ? &for_pixels : &for_channels[order];
 }

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "blocking.h"
-#include "parallel.h"
 #include "pool_walk.h"
 
 typedef struct {
@@ -105,15 +104,11 @@ static int pairs_fit(const fc_pool_pass *pass)
 fc_status fc_pool_backward(const fc_pool_pass *pass, void *dx, int threads)
 {
     const fc_pool *p = pass->p;
-    const ptrdiff_t lanes = pass->kernels->lanes, element = (ptrdiff_t)pass->element;
+    const ptrdiff_t lanes = pass->kernels->lanes;
     if (p->kw > INT32_MAX || p->kh > INT32_MAX)  /* lanes hold the numbers of taps */
         return FC_OVERFLOW;
     backward_job job = {.pass = pass, .dx = dx, .pair = pairs_fit(pass)};
-    threads = fc_useful_threads(threads, p->n * p->c * p->h, 2 * fc_pool_seconds(p));
-    fc_pool_grid grid = fc_pool_grid_of(p, p->h, 2 * p->w * element, threads);
-    threads = (int)fc_min(threads, grid.plane_parts * grid.row_parts);
-    grid.visit = backward_block;
-    grid.context = &job;
+    fc_pool_grid grid = fc_pool_backward_grid(pass, backward_block, &job, &threads);
     ptrdiff_t planes;
     if (p->layout == FC_NHWC) {
         job.pitch = p->ow * lanes;

@@ -1,6 +1,5 @@
 /* Gradient of max pooling over small windows of neighbours in NCHW planes, in one pass over x, dy and dx. */
 #include "blocking.h"
-#include "parallel.h"
 #include "pool_walk.h"
 
 typedef struct {
@@ -76,13 +75,9 @@ fc_status fc_pool_max_backward_run(const fc_pool_pass *pass, void *dx, int threa
         .dx = dx,
         .scratch_bytes = scratch_of(strips, (size_t)lanes * pass->element),
     };
-    threads = fc_useful_threads(threads, p->n * p->c * p->h, 2 * fc_pool_seconds(p));
-    fc_pool_grid grid = fc_pool_grid_of(p, p->h, 2 * p->w * (ptrdiff_t)pass->element, threads);
-    threads = (int)fc_min(threads, grid.plane_parts * grid.row_parts);
+    fc_pool_grid grid = fc_pool_backward_grid(pass, backward_block, &job, &threads);
     grid.block_rows = p->h;  /* rows are read in order and once: a cache has nothing to keep */
     grid.block_planes += job.planes.pair ? grid.block_planes % 2 : 0;
-    grid.visit = backward_block;
-    grid.context = &job;
     job.scratch = fc_workspace_acquire((size_t)threads * job.scratch_bytes);
     if (!job.scratch)
         return FC_NO_MEMORY;

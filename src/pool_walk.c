@@ -28,6 +28,17 @@ fc_pool_grid fc_pool_grid_of(const fc_pool *p, ptrdiff_t rows, ptrdiff_t row_byt
     return grid;
 }
 
+fc_pool_grid fc_pool_backward_grid(const fc_pool_pass *pass, fc_visit_block visit, void *context, int *threads)
+{
+    const fc_pool *p = pass->p;
+    *threads = fc_useful_threads(*threads, p->n * p->c * p->h, 2 * fc_pool_seconds(p));
+    fc_pool_grid grid = fc_pool_grid_of(p, p->h, 2 * p->w * (ptrdiff_t)pass->element, *threads);
+    *threads = (int)fc_min(*threads, grid.plane_parts * grid.row_parts);
+    grid.visit = visit;
+    grid.context = context;
+    return grid;
+}
+
 /* The planes from unit `first` on that a block takes: of one image, and not beyond `end`. */
 static ptrdiff_t visit_from(const fc_pool_grid *grid, ptrdiff_t first, ptrdiff_t end, ptrdiff_t row, ptrdiff_t row_end,
                             int thread)

@@ -35,6 +35,8 @@ typedef struct {
 fc_pool_pass fc_pool_pass_of(const fc_pool *pool);
 /* `rows` of the output or of dx, `row_bytes` of a plane touched for each; split as far as `threads` need. */
 fc_pool_grid fc_pool_grid_of(const fc_pool *pool, ptrdiff_t rows, ptrdiff_t row_bytes, int threads);
+/* That of a gradient, whose rows are those of dx; *threads as many as it keeps busy. */
+fc_pool_grid fc_pool_backward_grid(const fc_pool_pass *pass, fc_visit_block visit, void *context, int *threads);
 void fc_pool_run(const fc_pool_grid *grid, int threads);
 
 /* Calls `kernel` for all strips of a block of the output; with `kept` it takes pass->dy and fills that. */

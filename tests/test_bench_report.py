@@ -15,16 +15,16 @@ from fastconv.__main__ import main
 from fastconv.cli.bandwidth import copy_gigabytes
 from fastconv.cli.bench_options import ALGORITHMS
 from fastconv.cli.jobs import Job
-from fastconv.cli.measure import HELD, REUSED
+from fastconv.cli.measure import HELD
+from fastconv.cli.phase_times import PHASES
 from fastconv.cli.problems import network, parse_line
-from fastconv.cli.results import product_flops
 
 pytest.importorskip("matplotlib")
 
 from fastconv.cli import plots
 from fastconv.cli.page import page
 from fastconv.cli.plots.bars import bars
-from fastconv.cli.plots.phases import phases, shares
+from fastconv.cli.plots.phases import phases
 from fastconv.cli.plots.roofline import roofline
 from fastconv.cli.plots.style import series
 
@@ -36,7 +36,7 @@ def layer(name: str, problem: Any, rate: float) -> dict[str, Any]:
     job = Job("conv_forward", problem)
     seconds = job.flops / (rate * 1e9)
     ours = {algo: seconds * (1 + 0.1 * i) for i, algo in enumerate(ALGORITHMS)}
-    ours |= {HELD: 0.8 * seconds, REUSED: 0.7 * seconds}
+    ours[HELD] = 0.8 * seconds
     peers = {peer: seconds * (1.2 + 0.1 * i) for i, peer in enumerate(PEERS)}
     return {
         "network": name,
@@ -48,7 +48,7 @@ def layer(name: str, problem: Any, rate: float) -> dict[str, Any]:
         "fastconv_seconds": ours,
         "peer_seconds": peers,
         "auto_takes": "direct",
-        "product_flops": job.flops,
+        "phases": dict(zip(PHASES, (0.2, 0.6, 0.15, 0.05), strict=True)),
         "gflops": {who: job.flops / time / 1e9 for who, time in (ours | peers).items()},
         "fraction_of_peak": {who: job.flops / time / 1e9 / 500 for who, time in ours.items()},
     }
@@ -65,7 +65,7 @@ def run() -> dict[str, Any]:
             "peers": {"torch": "1.2.3"},
         },
         "settings": {
-            "operation": "conv_forward", "candidates": [*ALGORITHMS, HELD, REUSED], "batch": 1, "dtype": "float32",
+            "operation": "conv_forward", "candidates": [*ALGORITHMS, HELD], "batch": 1, "dtype": "float32",
         },
         "layers": [layer(name, problem, 100 + 10 * i) for i, (name, problem) in enumerate(problems)],
         "summary": {"auto": {"torch": row, "best peer": row}},
@@ -149,17 +149,6 @@ def test_names_in_the_roofline_do_not_overlap(run: dict[str, Any]) -> None:
     assert_apart([*boxes(list(ax.texts)), ax.get_legend().get_window_extent()])
 
 
-def test_shares_of_a_layers_time(run: dict[str, Any]) -> None:
-    each = layer("vgg", network("vgg")[1], 250)
-    seconds = each["fastconv_seconds"]["auto"]
-    assert shares(each, 500) == pytest.approx([0.2 * seconds, 0.5 * seconds, 0.2 * seconds, 0.1 * seconds])
-    assert sum(shares(each, 1) or []) == pytest.approx(seconds)  # products cannot take longer than the call
-    each["fastconv_seconds"][REUSED] = 0.9 * seconds
-    assert (shares(each, 500) or [])[3] == 0
-    del each["fastconv_seconds"][REUSED]
-    assert shares(each, 500) is None
-
-
 def test_phases_add_up(run: dict[str, Any]) -> None:
     figure = phases(run)
     assert figure is not None
@@ -171,7 +160,7 @@ def test_phases_add_up(run: dict[str, Any]) -> None:
     texts = [*ax.get_yticklabels(), *ax.texts, figure._suptitle]
     assert_apart([*boxes(texts), figure.legends[0].get_window_extent()])
     for each in run["layers"]:
-        del each["fastconv_seconds"][HELD]
+        del each["phases"]
     assert phases(run) is None
     assert "phases" not in plots.draw(run)
 
@@ -207,8 +196,8 @@ def test_from_a_run_and_from_its_file(tmp_path: Path, capsys: pytest.CaptureFixt
     where = ["--json", str(tmp_path / "run.json"), "--html", str(tmp_path / "page.html"), "--plot", str(tmp_path / "a")]
     assert main(["bench", *options, *where]) == 0
     written = json.loads((tmp_path / "run.json").read_text())
-    assert written["settings"]["candidates"] == ["auto", HELD, REUSED]
-    assert all(each["product_flops"] > 0 for each in written["layers"])
+    assert written["settings"]["candidates"] == ["auto"]
+    assert all(sum(each["phases"].values()) == pytest.approx(1) for each in written["layers"])
     assert written["machine"]["bandwidth"] > 0
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["bars-lenet.png", "phases.png", "roofline.png"]
     again = ["--html", str(tmp_path / "again.html"), "--plot", str(tmp_path / "b")]
@@ -220,31 +209,16 @@ def test_from_a_run_and_from_its_file(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "--read goes with --html or --plot" in capsys.readouterr().err
 
 
-def test_backward_has_no_phases(tmp_path: Path) -> None:
+def test_backward_has_phases_too(tmp_path: Path) -> None:
     options = ["--quick", "--net", "lenet", "--repeat", "1", "--seconds", "0.01", "--algo", "auto", "--no-numpy"]
     assert main(["bench", *options, "--pass", "backward", "--plot", str(tmp_path)]) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bars-lenet.png", "roofline.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bars-lenet.png", "phases.png", "roofline.png"]
 
 
 def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["bench", "--quick", "--plot", str(tmp_path)]) == 1
     assert "pip install 'fastconv[plot]'" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("variant", "products"),
-    [
-        ("rows of pixels in place", 14 * 14 * 9),
-        ("F(2x2,3x3)", 7 * 7 * 16),
-        ("F(4x4,3x3)", 4 * 4 * 36),  # the last tiles hang over
-        ("F(6x6,3x3) fast", 3 * 3 * 64),
-    ],
-)
-def test_products_of_an_algorithm(variant: str, products: int) -> None:
-    problem = parse_line("a: n2 c8 h14 k6 r3 p1 g2")
-    assert problem is not None
-    assert product_flops(Job("conv_forward", problem), variant) == 2 * 2 * 6 * 4 * products
 
 
 def test_bytes_of_a_job() -> None:

@@ -152,6 +152,7 @@ def _measure_all(layers: list[tuple[str, Problem]], chosen: Mapping[str, Any], c
                     seconds=chosen["seconds"],
                     numpy=chosen["numpy"],
                     peers=peers,
+                    phases=chosen["phases"],
                 )
             )
             progress.advance(task)

@@ -6,7 +6,7 @@ from typing import Any
 import fastconv
 from fastconv import _core
 from fastconv.cli.bench_options import ALGORITHMS, FULL, QUICK
-from fastconv.cli.measure import HELD, REUSED
+from fastconv.cli.measure import HELD
 from fastconv.cli.peers import PEERS, installed
 
 __all__ = ["not_capped", "settings"]
@@ -21,20 +21,18 @@ def settings(arguments: argparse.Namespace) -> dict[str, Any]:
         If options contradict each other, or a peer that is asked for is not installed.
     """
     defaults = QUICK if arguments.quick else FULL
-    forward = arguments.direction == "forward"
-    if arguments.held and not forward:
+    if arguments.held and arguments.direction != "forward":
         raise ValueError("--held goes with --pass forward")
     candidates = list(dict.fromkeys(arguments.algo or ALGORITHMS))
     if arguments.held:
         candidates.append(HELD)
-    if forward and "auto" in candidates and (arguments.plot or arguments.html):
-        candidates = list(dict.fromkeys([*candidates, HELD, REUSED]))  # for the time by phase
     peers = _peers(arguments)
     budget = defaults["seconds"] + defaults["peer_seconds"] * len(peers)
     return {
         "operation": f"conv_{arguments.direction}",
         "candidates": candidates,
         "numpy": arguments.numpy,
+        "phases": bool(arguments.plot or arguments.html),
         "peers": peers,
         "batch": arguments.batch,
         "dtype": arguments.dtype,

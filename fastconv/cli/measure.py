@@ -11,16 +11,14 @@ from fastconv import reference
 from fastconv.cli.jobs import Array, Job
 from fastconv.cli.numpy_conv import FORMULATIONS
 from fastconv.cli.peers import PeerProcess, Refused
+from fastconv.cli.phase_times import phase_shares
 from fastconv.cli.problems import Problem
 from fastconv.cli.timing import Turn, best_times, turn
 
-__all__ = ["HELD", "PEER_TOLERANCE", "REUSED", "TOLERANCE", "Measurement", "check", "measure", "peer_error"]
+__all__ = ["HELD", "PEER_TOLERANCE", "TOLERANCE", "Measurement", "check", "measure", "peer_error"]
 
 HELD = "Conv2d"
 """The candidate whose weights are held packed: `fastconv.Conv2d`."""
-
-REUSED = "Conv2d out"
-"""The same, into an array that earlier calls have written to."""
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-12}
 """Largest difference from NumPy's result that passes, relative to the root mean square of the result."""
@@ -36,7 +34,8 @@ class Measurement:
     """Times of one job, in seconds.
 
     `errors` holds the peers' RMS errors relative to the result's size, `refused` why an algorithm or a peer does not
-    serve the layer; `chosen` is what ``"auto"`` takes, with the variant.
+    serve the layer; `chosen` is what ``"auto"`` takes, with the variant. `phases` are those of the first candidate that
+    serves the layer, as `phase_shares` gives them, or empty.
     """
 
     network: str
@@ -47,6 +46,7 @@ class Measurement:
     errors: dict[str, float] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     chosen: tuple[tuple[str, str], ...] = ()
+    phases: dict[str, float] = field(default_factory=dict)
 
     @property
     def algorithm(self) -> str:
@@ -105,8 +105,6 @@ def _fastconv_call(job: Job, candidate: str, x: Array, w: Array, dy: Array) -> _
     geometry = job.problem.conv_kwargs
     if candidate == HELD:
         return partial(fastconv.Conv2d(w, **geometry), x)
-    if candidate == REUSED:
-        return partial(fastconv.Conv2d(w, **geometry), x, out=np.empty(job.problem.y_shape, x.dtype))
     if job.operation == "conv_backward":
         return partial(fastconv.conv2d_backward, dy, x, w, algo=candidate, **geometry)
     return partial(fastconv.conv2d, x, w, algo=candidate, **geometry)
@@ -137,6 +135,7 @@ def measure(
     seconds: float,
     numpy: bool = True,
     peers: Iterable[PeerProcess] = (),
+    phases: bool = False,
 ) -> Measurement:
     """Time NumPy's formulations, fastconv's candidates and the peers on one job, in turns.
 
@@ -147,13 +146,15 @@ def measure(
     job : Job
         A convolution, forward or backward.
     candidates : sequence of str
-        Values of the ``algo`` argument of `fastconv.conv2d`, `HELD` and `REUSED`.
+        Values of the ``algo`` argument of `fastconv.conv2d`, and `HELD`.
     rounds, seconds : int, float
         As those of `best_times`.
     numpy : bool
         Whether NumPy takes part; without it, results are compared with those of ``algo="im2col"``.
     peers : iterable of PeerProcess
         Who else takes part.
+    phases : bool
+        Whether to look, after the race, at what the threads of the first candidate do.
 
     Raises
     ------
@@ -204,6 +205,7 @@ def measure(
         errors=errors,
         refused=refused,
         chosen=_chosen(job),
+        phases=phase_shares(next(iter(calls.values())), fastconv.get_num_threads()) if phases and calls else {},
     )
 
 

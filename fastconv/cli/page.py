@@ -9,7 +9,6 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from fastconv.cli.measure import REUSED
 from fastconv.cli.plots import draw
 from fastconv.cli.plots.style import LABELS, Run, headline, problem_of, series, subtitle
 from fastconv.cli.tables import SHORT, shape, time
@@ -90,7 +89,7 @@ def _summary(run: Run) -> str:
 
 def _layers(run: Run) -> str:
     layers, first = run["layers"], headline(run)[0]
-    rates = series(layers, [name for name in run["settings"]["candidates"] if name != REUSED])
+    rates = series(layers, run["settings"]["candidates"])
     rows = []
     for index, layer in enumerate(layers):
         best = max(values[index] for values in rates.values())

@@ -1,18 +1,14 @@
 """The result of a benchmark run in figures: ratios by rival, and everything as JSON."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import exp, log
 from typing import Any
 
-from fastconv.cli.jobs import Job
 from fastconv.cli.machine import Machine
 from fastconv.cli.measure import Measurement
 
-__all__ = ["as_json", "by_formulation", "extremes", "product_flops", "rivals", "summary"]
-
-_WINOGRAD = re.compile(r"F\((\d+)x\d+,(\d+)x\d+\)")
+__all__ = ["as_json", "by_formulation", "extremes", "rivals", "summary"]
 
 
 def rivals(measurements: Sequence[Measurement]) -> list[str]:
@@ -53,20 +49,6 @@ def by_formulation(measurements: Sequence[Measurement], candidate: str) -> dict[
     }
 
 
-def product_flops(job: Job, variant: str) -> int:
-    """Operations of the products that a forward convolution comes down to: in Winograd fewer than its own.
-
-    F(m x m, r x r) has one product for each of the (m + r - 1)² points of a tile of m x m outputs (Lavin and Gray,
-    "Fast algorithms for convolutional neural networks", 2016).
-    """
-    match = _WINOGRAD.search(variant)
-    if match is None:
-        return job.problem.flops
-    m, r = int(match[1]), int(match[2])
-    n, k, oh, ow = job.problem.y_shape
-    return 2 * n * k * -(-oh // m) * -(-ow // m) * (m + r - 1) ** 2 * (job.problem.c // job.problem.g)
-
-
 def _layer(m: Measurement, machine: Machine) -> dict[str, Any]:
     times = {**m.fastconv, **m.peers}
     return {
@@ -81,7 +63,7 @@ def _layer(m: Measurement, machine: Machine) -> dict[str, Any]:
         "peer_rms_error": m.errors,
         "refused": m.refused,
         "auto_takes": m.algorithm,
-        "product_flops": sum(product_flops(m.job, variant) for _, variant in m.chosen[:1]),
+        "phases": m.phases,
         "gflops": {name: m.gflops(seconds) for name, seconds in times.items()},
         "fraction_of_peak": {name: m.gflops(seconds) / machine.peak for name, seconds in times.items()},
         "speed_up": {name: {rival: m.speed_up(name, rival) for rival in m.rivals()} for name in m.fastconv},

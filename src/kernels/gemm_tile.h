@@ -107,6 +107,8 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
         b += b_in_place ? 0 : tile->ldb;
     }
 
+    if (tile->epilogue_ticks)
+        *tile->epilogue_ticks = fc_ticks();
     FC_NAME(gemm_tile_store)(tile, &acc[0][0], rows, vectors);
 }
 

@@ -32,6 +32,7 @@ typedef struct {
     int relu;                 /* epilogue: max(C, 0), handing NaN on */
     const void *row_bias;     /* epilogue: one value a row of C, or NULL */
     const void *column_bias;  /* epilogue: one value a column of C, or NULL */
+    uint64_t *epilogue_ticks; /* when the epilogue began, or NULL */
 } fc_tile;
 
 /* A run of elements copied from src + `from` to dst + `to`. */
@@ -213,7 +214,9 @@ typedef struct {
     /* dst[i*dst_step + j] = rows[j][i*src_stride], i < count, j < row_count; a NULL row is all zero. */
     void (*pack_columns)(void *dst, ptrdiff_t dst_step, const void *const *rows, int row_count, ptrdiff_t src_stride,
                          ptrdiff_t count);
-    /* dst[i*row_step + j*column_step] = src[i*ld + j] */
+    /* dst[i*row_step + j*column_step] = src[i*ld + j]: one kernel, for what is packed and for what is stored. */
+    void (*pack_strided)(void *dst, ptrdiff_t row_step, ptrdiff_t column_step, const void *src, ptrdiff_t ld,
+                         ptrdiff_t rows, ptrdiff_t columns);
     void (*store_strided)(void *dst, ptrdiff_t row_step, ptrdiff_t column_step, const void *src, ptrdiff_t ld,
                           ptrdiff_t rows, ptrdiff_t columns);
     /* Every element of dst becomes *value. */

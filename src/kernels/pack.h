@@ -107,8 +107,8 @@ static void FC_NAME(pack_columns)(void *dst, ptrdiff_t dst_step, const void *con
     }
 }
 
-static void FC_NAME(store_strided)(void *dst, ptrdiff_t row_step, ptrdiff_t column_step, const void *src,
-                                   ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t columns)
+static void FC_NAME(copy_matrix)(void *dst, ptrdiff_t row_step, ptrdiff_t column_step, const void *src, ptrdiff_t ld,
+                                 ptrdiff_t rows, ptrdiff_t columns)
 {
     if (column_step == 1) {
         for (ptrdiff_t i = 0; i < rows; i++)

@@ -202,10 +202,10 @@ FC_INLINE void FC_NAME(pool_step)(const FC_NAME(pool_backward_call) *call, const
         shared[a] = row[a + stride];
 }
 
-FC_INLINE void FC_NAME(pool_strips)(const FC_NAME(pool_backward_call) *call, const FC_NAME(pool_window_rows) *rows,
-                                    ptrdiff_t strips, FC_NAME(pool_shared_row) *shared, vec carry[2][2],
-                                    const int taps, const int stride, const int pair, const int single,
-                                    const int quick, const int inside, vec *seen)
+FC_INLINE void FC_NAME(pool_window_row)(const FC_NAME(pool_backward_call) *call, const FC_NAME(pool_window_rows) *rows,
+                                        ptrdiff_t strips, FC_NAME(pool_shared_row) *shared, vec carry[2][2],
+                                        const int taps, const int stride, const int pair, const int single,
+                                        const int quick, const int inside, vec *seen)
 {
     const int kept = taps - stride;
     for (ptrdiff_t strip = 0; strip < strips; strip++, shared += kept)
@@ -244,7 +244,7 @@ FC_INLINE vec FC_NAME(pool_backward_plane)(const FC_NAME(pool_backward_call) *ca
         vec carry[2][2] = {{{0}, {0}}, {{0}, {0}}};
         const ptrdiff_t bottom = rows.top + taps;
         if (rows.top >= g->row && bottom <= g->height && rows.top + stride <= g->row_end && q < g->out_height) {
-            FC_NAME(pool_strips)(call, &rows, strips, shared, carry, taps, stride, pair, single, quick, 1, &seen);
+            FC_NAME(pool_window_row)(call, &rows, strips, shared, carry, taps, stride, pair, single, quick, 1, &seen);
             continue;
         }
         if (q >= g->out_height)
@@ -255,7 +255,7 @@ FC_INLINE vec FC_NAME(pool_backward_plane)(const FC_NAME(pool_backward_call) *ca
         for (int a = 0; a < stride; a++)
             if (rows.top + a < g->row || rows.top + a >= g->row_end)
                 rows.dx[a] = NULL;
-        FC_NAME(pool_strips)(call, &rows, strips, shared, carry, taps, stride, pair, single, quick, 0, &seen);
+        FC_NAME(pool_window_row)(call, &rows, strips, shared, carry, taps, stride, pair, single, quick, 0, &seen);
     }
     return seen;
 }

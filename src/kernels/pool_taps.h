@@ -5,7 +5,7 @@
 
 #define FC_POOL_AHEAD ((ptrdiff_t)((32 << 10) / sizeof(real)))
 
-/* What one call of pool_strips fixes: constants of the instance first. */
+/* What one call of a pooling kernel fixes: constants of the instance first. */
 typedef struct {
     const fc_pool_strip *s;
     int step;        /* 1, 2, or 0 for any */

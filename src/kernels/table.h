@@ -1,4 +1,5 @@
 /* Instantiates every kernel for one dtype and fills its table. Included by isa.h, once per FC_REAL_BITS. */
+#include "../ticks.h"
 #include "vec.h"
 #include "vec_choose.h"
 
@@ -27,7 +28,8 @@ const fc_kernels FC_NAME(table) = {
     .pack_runs = FC_NAME(pack_runs),
     .pack_pieces = FC_NAME(pack_pieces),
     .pack_columns = FC_NAME(pack_columns),
-    .store_strided = FC_NAME(store_strided),
+    .pack_strided = FC_NAME(copy_matrix),
+    .store_strided = FC_NAME(copy_matrix),
     .fill = FC_NAME(fill),
     .sum_partials = FC_NAME(sum_partials),
     .sum = FC_NAME(sum),

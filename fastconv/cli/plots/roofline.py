@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from fastconv.cli.measure import REUSED
 from fastconv.cli.plots.style import BLACK, COLOURS, Run, new_figure, subtitle
 
 __all__ = ["roofline"]
@@ -29,7 +28,6 @@ def roofline(run: Run) -> Figure:
     points = {
         name: [(layer["flops"] / layer["bytes"], layer["gflops"][name]) for layer in layers if name in layer["gflops"]]
         for name in run["settings"]["candidates"]
-        if name != REUSED
     }
     for name, where in points.items():
         ax.scatter(
