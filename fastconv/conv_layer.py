@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple, SupportsIndex
 
 import numpy as np
@@ -51,8 +52,11 @@ class Convolution(NamedTuple):
         cls, rank: int, stride: Ints, padding: Padding, dilation: Ints, groups: SupportsIndex, layout: str
     ) -> Convolution:
         """Check the arguments of a layer with ``rank`` spatial axes."""
-        sliding = Sliding.of(rank, stride, padding, dilation)
-        return cls(find_layout(layout, rank), sliding, integer(groups, "groups", 1))
+        # What equals an int need not be one: only ints are looked up.
+        ints = type(stride) is int and type(padding) is int and type(dilation) is int and type(groups) is int
+        if ints and type(layout) is str:
+            return _checked(rank, stride, padding, dilation, groups, layout)  # type: ignore[arg-type]  # are hashable
+        return _check(rank, stride, padding, dilation, groups, layout)
 
     def core(
         self, dtype: DType, n: int, c: int, size: Pair, k: int, kernel: Pair, output: Pair, pads: Pads
@@ -65,6 +69,7 @@ class Convolution(NamedTuple):
             dtype, layout.nhwc, n, c, *size, k, *kernel, *output, groups, *stride, *dilation, *pads
         )
 
+    @lru_cache(maxsize=256)  # noqa: B019 - of small layers a fifth of the time, and nothing is kept alive but numbers
     def problem(
         self, dtype: DType, x: Shape, w: Shape, strict: bool = False, x_name: str = "x", w_name: str = "w"
     ) -> tuple[_core.ConvProblem | None, Shape, int]:
@@ -79,6 +84,16 @@ class Convolution(NamedTuple):
             raise ValueError(f"the {k} filters of {w_name} do not divide into groups={groups}")
         output, pads = sliding.over(size, kernel, strict)
         return self.core(dtype, n, c, size, k, kernel, output, pads), layout.shape(n, k, output), k
+
+
+def _check(
+    rank: int, stride: Ints, padding: Padding, dilation: Ints, groups: SupportsIndex, layout: str
+) -> Convolution:
+    sliding = Sliding.of(rank, stride, padding, dilation)
+    return Convolution(find_layout(layout, rank), sliding, integer(groups, "groups", 1))
+
+
+_checked = lru_cache(maxsize=256)(_check)
 
 
 def ready(layout: Layout, w: Array, b: Array | None, dtype: DType) -> tuple[Array, Array | None]:
@@ -117,7 +132,7 @@ def forward(
     x, w = as_array(x, "x"), as_array(w, "w")
     b = None if b is None else as_array(b, "b")
     result, dtype = promoted(x, w, b)
-    core, shape, filters = layer.problem(dtype, x.shape, w.shape, strict)
+    core, shape, filters = layer.problem(dtype, x.shape, w.shape, bool(strict))
     if b is not None:
         check_shape(b, (filters,), "b")
     y = np.empty(shape, dtype) if out is None else destination(out, shape, result, dtype, x=x, w=w, b=b)

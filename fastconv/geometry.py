@@ -119,13 +119,6 @@ class Sliding(NamedTuple):
     @classmethod
     def of(cls, rank: int, stride: Ints, padding: Padding, dilation: Ints) -> Sliding:
         """Check the arguments of a layer with ``rank`` spatial axes."""
-        # A short way for the usual case: small images take little longer in the core than checks take here.
-        if (
-            (rank == 2 and type(stride) is type(padding) is type(dilation) is int)
-            and (0 < stride <= LARGEST and 0 < dilation <= LARGEST)
-            and 0 <= padding <= LARGEST
-        ):
-            return cls(2, (stride, stride), (dilation, dilation), (padding, padding, padding, padding))
         return cls(rank, pair(stride, rank, "stride"), pair(dilation, rank, "dilation"), pads(padding, rank))
 
     def span(self, kernel: Pair) -> Pair:
