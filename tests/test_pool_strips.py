@@ -183,3 +183,27 @@ def test_windows_of_many_taps_in_the_padding_cost_nothing(isa, dtype, layout, ax
     spread = fastconv.avg_pool2d_backward(y, x.shape, kernel, count_include_pad=False, **options)
     expected = fastconv.avg_pool2d_backward(y, x.shape, short, count_include_pad=False, **short_options)
     np.testing.assert_allclose(spread, expected, rtol=8 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_strides_far_beyond_the_plane_cost_nothing(rng, isa, dtype, layout, axis):
+    """One window along an axis whose stride could count for hours; the other axis has an ordinary one."""
+    kernel, stride = (3, 2), [2, 2]
+    stride[axis] = 2**40
+    x = rng.integers(-3, 4, (2, 3, 6, 13)).astype(dtype)
+    y = reference.max_pool2d(x, kernel, stride=tuple(stride))
+    assert y.shape[2 + axis] == 1
+    dy = rng.integers(-3, 4, y.shape).astype(dtype)
+    inputs = activations(dy, layout, dtype), activations(x, layout, dtype)
+    options = {"stride": tuple(stride), "layout": layout}
+    np.testing.assert_array_equal(
+        fastconv.max_pool2d_backward(*inputs, kernel, **options),
+        activations(reference.max_pool2d_backward(dy, x, kernel, stride=tuple(stride)), layout),
+    )
+    np.testing.assert_allclose(
+        fastconv.avg_pool2d_backward(inputs[0], inputs[1].shape, kernel, **options),
+        activations(reference.avg_pool2d_backward(dy, x.shape, kernel, stride=tuple(stride)), layout),
+        rtol=1e-6,
+    )

@@ -164,8 +164,8 @@ typedef struct {
 
 /* The gradient of a maximum over windows of `taps` x `taps` neighbours, `stride` apart, of `count` planes whose columns
  * lie side by side: rows [row, row_end) of dx, which is dense. A strip is LANES windows; they cover all columns of dx.
- * Scratch is for each strip FC_POOL_SHARED_ROWS times three vectors, and FC_POOL_EDGE_BYTES. */
-enum { FC_POOL_SHARED_ROWS = 2, FC_POOL_EDGE_BYTES = 32 };
+ * Scratch is for each strip FC_POOL_SHARED_ROWS times FC_POOL_SHARED_VECTORS vectors, and FC_POOL_EDGE_BYTES. */
+enum { FC_POOL_SHARED_ROWS = 2, FC_POOL_SHARED_VECTORS = 4, FC_POOL_EDGE_BYTES = 28 };
 typedef struct {
     int taps, stride;  /* 2 or 3, 1 or 2 */
     int pair;          /* the only strip has half a vector of windows, and planes n and n + 1 share it */

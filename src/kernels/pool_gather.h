@@ -94,7 +94,8 @@ FC_INLINE void FC_NAME(pool_gather_any)(const fc_pool_gather *g, ptrdiff_t n, re
             const vec odd = FC_NAME(pool_gather_phase)(g, gradient, tap, m, 1, maximum);
             FC_NAME(pool_store_phases)(g, n, dx, m, even, odd, 2);
         } else {
-            for (ptrdiff_t phase = 0; phase < stride; phase++) {
+            const ptrdiff_t phases = g->width - m * stride < stride ? g->width - m * stride : stride;
+            for (ptrdiff_t phase = 0; phase < phases; phase++) {
                 const vec sum = FC_NAME(pool_gather_phase)(g, gradient, tap, m, phase, maximum);
                 for (ptrdiff_t i = 0, c = m * stride + phase; i < LANES && c < g->width; i++, c += stride)
                     dx[c] = sum[i];

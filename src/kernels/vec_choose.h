@@ -11,11 +11,14 @@
 #define vtake FC_NAME(vec_take)
 #define vtake_int FC_NAME(vec_take_int)
 #define vadd_where_equal FC_NAME(vec_add_where_equal)
-#define vwhere_equal FC_NAME(vec_where_equal)
+#define vwhere FC_NAME(vec_where)
+#define vunless FC_NAME(vec_unless)
+#define vchoice_all FC_NAME(vec_choice_all)
 #define vload_lanes_else FC_NAME(vec_load_lanes_else)
 #define vdeal_evens FC_NAME(vec_deal_evens)
 #define vdeal_odds FC_NAME(vec_deal_odds)
 #define vshift_in FC_NAME(vec_shift_in)
+#define vshift_out FC_NAME(vec_shift_out)
 #define vpermute2 FC_NAME(vec_permute2)
 #define vsqrt FC_NAME(vec_sqrt)
 
@@ -60,11 +63,11 @@ FC_INLINE vec vadd_where_equal(vec sum, vec v, vmask a, vmask b)
     return FC_MM512(mask_add)(sum, FC_CMP_INT(cmpeq)((__m512i)a, (__m512i)b), sum, v);
 }
 
-/* v in the lanes where a equals b, zero in the others. */
-FC_INLINE vec vwhere_equal(vec v, vmask a, vmask b)
-{
-    return FC_MM512(maskz_mov)(FC_CMP_INT(cmpeq)((__m512i)a, (__m512i)b), v);
-}
+/* v in the chosen lanes, zero in the others; and the other way round. */
+FC_INLINE vec vwhere(vchoice chosen, vec v) { return FC_MM512(maskz_mov)(chosen, v); }
+FC_INLINE vec vunless(vchoice chosen, vec v) { return FC_MM512(mask_blend)(chosen, v, (vec){0}); }
+/* All lanes or none. */
+FC_INLINE vchoice vchoice_all(int yes) { return (vchoice)-yes; }
 
 /* The lanes whose bits are set, those of `other` elsewhere; memory of the others is not touched. */
 FC_INLINE vec vload_lanes_else(const real *p, uint32_t lanes, vec other)
@@ -120,7 +123,9 @@ FC_INLINE vec vadd_where_equal(vec sum, vec v, vmask a, vmask b)
     return sum + (vec)((vmask)v & (vmask)(a == b));
 }
 
-FC_INLINE vec vwhere_equal(vec v, vmask a, vmask b) { return (vec)((vmask)v & (vmask)(a == b)); }
+FC_INLINE vec vwhere(vchoice chosen, vec v) { return (vec)((vmask)v & chosen); }
+FC_INLINE vec vunless(vchoice chosen, vec v) { return (vec)((vmask)v & ~chosen); }
+FC_INLINE vchoice vchoice_all(int yes) { return -(lane_int)yes - (vmask){0}; }
 
 FC_INLINE vec vload_lanes_else(const real *p, uint32_t lanes, vec other)
 {
@@ -156,17 +161,21 @@ FC_INLINE vec vdeal_evens(vec a, vec b)
 #if FC_VECTOR_BYTES / (FC_REAL_BITS / 8) == 2
 #define FC_DEAL(first) first, 2 + first
 #define FC_SHIFT 1, 2
+#define FC_SHIFT_OUT 1, 2
 #elif FC_VECTOR_BYTES / (FC_REAL_BITS / 8) == 4
 #define FC_DEAL(first) first, 2 + first, 4 + first, 6 + first
 #define FC_SHIFT 3, 4, 5, 6
+#define FC_SHIFT_OUT 1, 2, 3, 4
 #elif FC_VECTOR_BYTES / (FC_REAL_BITS / 8) == 8
 #define FC_DEAL(first) first, 2 + first, 4 + first, 6 + first, 8 + first, 10 + first, 12 + first, 14 + first
 #define FC_SHIFT 7, 8, 9, 10, 11, 12, 13, 14
+#define FC_SHIFT_OUT 1, 2, 3, 4, 5, 6, 7, 8
 #else
 #define FC_DEAL(first)                                                                                                 \
     first, 2 + first, 4 + first, 6 + first, 8 + first, 10 + first, 12 + first, 14 + first, 16 + first, 18 + first,     \
         20 + first, 22 + first, 24 + first, 26 + first, 28 + first, 30 + first
 #define FC_SHIFT 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30
+#define FC_SHIFT_OUT 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16
 #endif
 #ifdef __clang__
 #define FC_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -179,9 +188,12 @@ FC_INLINE vec vdeal_odds(vec a, vec b) { return FC_SHUFFLE(a, b, FC_DEAL(1)); }
 
 /* The last lane of a, then all lanes of b but the last. */
 FC_INLINE vec vshift_in(vec a, vec b) { return FC_SHUFFLE(a, b, FC_SHIFT); }
+/* All lanes of a but the first, then the first lane of b. */
+FC_INLINE vec vshift_out(vec a, vec b) { return FC_SHUFFLE(a, b, FC_SHIFT_OUT); }
 #undef FC_SHUFFLE
 #undef FC_DEAL
 #undef FC_SHIFT
+#undef FC_SHIFT_OUT
 #undef FC_MM512
 #undef FC_MM512_INT
 #undef FC_CMP

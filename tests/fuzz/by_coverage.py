@@ -34,8 +34,9 @@ def fuzz(arguments: list[str]) -> int:
         failures.mkdir()
         for number, data in enumerate(read_inputs()):
             (corpus / str(number)).write_bytes(data)
-        # Memory is limited by limit_memory(), where to run out of it is an error that the package has to report.
-        options = ["-rss_limit_mb=0", "-timeout=60", "-report_slow_units=60", f"-artifact_prefix={failures}/"]
+        # Memory is limited by limit_memory(), where to run out of it is an error that the package has to report. Time
+        # is up for libFuzzer, which writes down the input, before it is for check().
+        options = ["-rss_limit_mb=0", "-timeout=50", "-report_slow_units=50", f"-artifact_prefix={failures}/"]
         status = subprocess.run([sys.executable, __file__, *options, *arguments, str(corpus)]).returncode
         failed = [path.read_bytes() for path in failures.iterdir() if not path.name.startswith("slow-unit")]
     keep(failed)

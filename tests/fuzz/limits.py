@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 
-MEMORY = 4 << 30  # bytes: what is larger must be a MemoryError
+MEMORY = 2 << 30  # bytes: what is larger must be a MemoryError, and what fits is computed in seconds
 
 
 def limit_memory() -> None:
