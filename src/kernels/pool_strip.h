@@ -41,27 +41,27 @@ FC_INLINE void FC_NAME(pool_keep_gradient)(const FC_NAME(pool_call) *call, ptrdi
 }
 
 /* Output rows [begin, end) whose windows hold tap rows [a, stop), each from its own rows of the input. */
-FC_INLINE vchoice FC_NAME(pool_apart)(const FC_NAME(pool_call) *call, const real *x, const real *second, ptrdiff_t n,
+FC_INLINE vec FC_NAME(pool_apart)(const FC_NAME(pool_call) *call, const real *x, const real *second, ptrdiff_t n,
                                       ptrdiff_t begin, ptrdiff_t end, ptrdiff_t a, const ptrdiff_t stop,
                                       const ptrdiff_t taps, vec counted)
 {
     const fc_pool_strip *s = call->s;
     const ptrdiff_t down = s->tap_h * s->x_row;
     ptrdiff_t top = (s->top + begin * s->stride_h + a * s->tap_h) * s->x_row;
-    vchoice lost = {0};
+    vec seen = {0};
     for (ptrdiff_t i = begin; i < end; i++, top += s->stride_h * s->x_row) {
         vec best = call->missing, v = call->missing;
         vmask argument = call->first, place = call->first;
         const int gradient = call->operation == FC_POOL_GRADIENT;
         const ptrdiff_t start = s->top + i * s->stride_h;
-        FC_NAME(pool_reduce_row)(call, x + top, second + top, taps, &best, &argument, &lost);
+        FC_NAME(pool_reduce_row)(call, x + top, second + top, taps, &best, &argument, &seen);
         if (gradient)
             FC_NAME(pool_keep_taps)(call, n, start + a * s->tap_h, argument);
         argument = gradient ? (lane_int)a - (vmask){0} : argument + (lane_int)(a * s->argument_h);
         ptrdiff_t at = top;
         for (ptrdiff_t k = a + 1; k < stop; k++) {
             at += down;
-            FC_NAME(pool_reduce_row)(call, x + at, second + at, taps, &v, &place, &lost);
+            FC_NAME(pool_reduce_row)(call, x + at, second + at, taps, &v, &place, &seen);
             if (gradient)
                 FC_NAME(pool_keep_taps)(call, n, start + k * s->tap_h, place);
             place = gradient ? (lane_int)k - (vmask){0} : place + (lane_int)(k * s->argument_h);
@@ -75,7 +75,7 @@ FC_INLINE vchoice FC_NAME(pool_apart)(const FC_NAME(pool_call) *call, const real
         for (ptrdiff_t k = a; k < stop; k++)
             FC_NAME(pool_keep_gradient)(call, n, start + k * s->tap_h, dy, argument, k);
     }
-    return lost;
+    return seen;
 }
 
 /* Adds to what is kept of rows [low, high) what `count` rows of dy give them, whose windows begin at `top` and whose
@@ -110,20 +110,20 @@ FC_INLINE void FC_NAME(pool_keep_rows)(const FC_NAME(pool_call) *call, ptrdiff_t
 }
 
 /* Output rows [begin, end) of windows that overlap: each row of the input is reduced once. */
-FC_INLINE vchoice FC_NAME(pool_together)(const FC_NAME(pool_call) *call, const real *x, const real *second, ptrdiff_t n,
+FC_INLINE vec FC_NAME(pool_together)(const FC_NAME(pool_call) *call, const real *x, const real *second, ptrdiff_t n,
                                          ptrdiff_t begin, ptrdiff_t end, const ptrdiff_t taps, vec counted)
 {
     const fc_pool_strip *s = call->s;
     vec buffer[FC_POOL_BUFFER];
     vmask arguments[FC_POOL_BUFFER], winner[FC_POOL_BUFFER];
     vec dy[FC_POOL_BUFFER];
-    vchoice lost = {0};
+    vec seen = {0};
     const ptrdiff_t taps_h = call->few ? taps : s->taps_h;
     const ptrdiff_t top = s->top + begin * s->stride_h, bottom = top + (end - begin - 1) * s->stride_h + taps_h;
     const ptrdiff_t low = top < 0 ? 0 : top, high = bottom < s->height ? bottom : s->height;
     const int gradient = call->operation == FC_POOL_GRADIENT;
     for (ptrdiff_t r = low, at = low * s->x_row; r < high; r++, at += s->x_row) {
-        FC_NAME(pool_reduce_row)(call, x + at, second + at, taps, &buffer[r - low], &arguments[r - low], &lost);
+        FC_NAME(pool_reduce_row)(call, x + at, second + at, taps, &buffer[r - low], &arguments[r - low], &seen);
         if (gradient)
             FC_NAME(pool_keep_taps)(call, n, r, arguments[r - low]);
     }
@@ -151,38 +151,74 @@ FC_INLINE vchoice FC_NAME(pool_together)(const FC_NAME(pool_call) *call, const r
     }
     if (gradient)
         FC_NAME(pool_keep_rows)(call, n, top, end - begin, low, high, taps_h, winner, dy);
-    return lost;
+    return seen;
 }
 
-/* All rows of strip n. Returns the lanes in which a NaN was seen by an operation that does not hand it on. */
-FC_INLINE vchoice FC_NAME(pool_strip)(const FC_NAME(pool_call) *call, ptrdiff_t n, const ptrdiff_t taps, vec counted)
+/* The same of windows that are inside, `stride` rows apart, without a buffer: what the next window has in common stays
+ * in registers. */
+FC_INLINE vec FC_NAME(pool_rolling)(const FC_NAME(pool_call) *call, const real *x, ptrdiff_t n, ptrdiff_t begin,
+                                    ptrdiff_t end, const ptrdiff_t taps, const ptrdiff_t stride, vec counted)
+{
+    const fc_pool_strip *s = call->s;
+    const ptrdiff_t kept = taps - stride;
+    const real *row = x + (s->top + begin * stride) * s->x_row;
+    vec best[3] = {{0}, {0}, {0}}, seen = {0};
+    vmask argument[3] = {{0}, {0}, {0}};
+    for (ptrdiff_t a = 0; a < kept; a++, row += s->x_row)
+        FC_NAME(pool_reduce_row)(call, row, row, taps, &best[a], &argument[a], &seen);
+    for (ptrdiff_t i = begin; i < end; i++) {
+        for (ptrdiff_t a = kept; a < taps; a++, row += s->x_row)
+            FC_NAME(pool_reduce_row)(call, row, row, taps, &best[a], &argument[a], &seen);
+        vec window = best[0];
+        vmask place = argument[0];
+        for (ptrdiff_t a = 1; a < taps; a++)
+            FC_NAME(pool_fold)(call, best[a], argument[a] + (lane_int)(a * s->argument_h), &window, &place);
+        FC_NAME(pool_finish)(call, n, i, window, place, counted);
+        for (ptrdiff_t a = 0; a < kept; a++) {
+            best[a] = best[a + stride];
+            argument[a] = argument[a + stride];
+        }
+    }
+    return seen;
+}
+
+/* All rows of strip n. Returns lanes that are NaN if an operation that does not hand it on has seen one (or both
+ * infinities). */
+FC_INLINE vec FC_NAME(pool_strip)(const FC_NAME(pool_call) *call, ptrdiff_t n, const ptrdiff_t taps, vec counted)
 {
     const fc_pool_strip *s = call->s;
     const real *x = (const real *)s->x + n * s->x_next, *second = n + 1 < s->count ? x + s->x_next : x;
     const ptrdiff_t taps_h = call->few ? taps : s->taps_h, reach = (taps_h - 1) * s->tap_h;
     const int overlap = s->tap_h == 1 && s->stride_h < taps_h && taps_h <= FC_POOL_BUFFER / 2;
     const ptrdiff_t most = overlap ? (FC_POOL_BUFFER - taps_h) / s->stride_h + 1 : 1;
-    vchoice lost = {0};
+    vec seen = {0};
     for (ptrdiff_t i = 0, end; i < s->rows; i = end) {
         const ptrdiff_t start = s->top + i * s->stride_h;
         const int inside = start >= 0 && start + reach < s->height;
+        const int rolls = call->few && !call->pair && call->operation != FC_POOL_GRADIENT && call->step < taps;
+        if (rolls && inside && s->stride_h == call->step) {
+            const ptrdiff_t alike = (s->height - 1 - reach - start) / call->step + 1;
+            end = alike < s->rows - i ? i + alike : s->rows;
+            seen += FC_NAME(pool_rolling)(call, x, n, i, end, taps, call->step, counted);
+            continue;
+        }
         if (overlap || (call->few && !inside)) {
             end = s->rows - i < most ? s->rows : i + most;
-            lost |= FC_NAME(pool_together)(call, x, second, n, i, end, taps, counted);
+            seen += FC_NAME(pool_together)(call, x, second, n, i, end, taps, counted);
             continue;
         }
         /* Rows whose windows are inside, or one whose window is cut. */
         const ptrdiff_t alike = inside ? (s->height - 1 - reach - start) / s->stride_h + 1 : 1;
         end = alike < s->rows - i ? i + alike : s->rows;
         if (call->few) {
-            lost |= FC_NAME(pool_apart)(call, x, second, n, i, end, 0, taps, taps, counted);
+            seen += FC_NAME(pool_apart)(call, x, second, n, i, end, 0, taps, taps, counted);
             continue;
         }
         const ptrdiff_t a = start < 0 ? (-start + s->tap_h - 1) / s->tap_h : 0;
         const ptrdiff_t below = (s->height - start + s->tap_h - 1) / s->tap_h, stop = below < taps_h ? below : taps_h;
-        lost |= FC_NAME(pool_apart)(call, x, second, n, i, end, a, stop, taps, counted);
+        seen += FC_NAME(pool_apart)(call, x, second, n, i, end, a, stop, taps, counted);
     }
-    return lost;
+    return seen;
 }
 
 FC_INLINE void FC_NAME(pool_any)(const fc_pool_strip *s, const int quick, const fc_pool_operation operation);
@@ -249,13 +285,13 @@ FC_INLINE void FC_NAME(pool_run)(const fc_pool_strip *strip, const ptrdiff_t tap
     if (few && step && !whole)
         for (ptrdiff_t b = 0; b < taps; b++) {
             const ptrdiff_t column = s->column + b * s->tap_column;
-            const int shared = call.neighbours && b + 1 < taps;
+            const ptrdiff_t ahead = !call.neighbours ? LANES - 1 : b + 1 < taps ? LANES : 2 * LANES - 2;
             call.inside[2 * b] = FC_NAME(pool_lanes_inside)(column, s->columns);
-            call.inside[2 * b + 1] = FC_NAME(pool_lanes_inside)(column + (shared ? LANES : LANES - 1), s->columns);
+            call.inside[2 * b + 1] = FC_NAME(pool_lanes_inside)(column + ahead, s->columns);
         }
     for (ptrdiff_t n = 0; n < s->count; n += 1 + pair) {
-        const vchoice lost = FC_NAME(pool_strip)(&call, n, taps, counted);
-        if (quick && vany(lost))
+        const vec seen = FC_NAME(pool_strip)(&call, n, taps, counted);
+        if (quick && vany(vunordered(seen, seen)))
             FC_NAME(pool_exact)(strip, n, operation);
     }
 }

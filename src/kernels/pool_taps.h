@@ -63,7 +63,7 @@ FC_INLINE vec FC_NAME(pool_tap)(const FC_NAME(pool_call) *call, const real *x, p
     return v;
 }
 
-/* The quick maximum takes no NaN that comes second; whoever folds first inputs notes those (`lost`). */
+/* The quick maximum takes no NaN that comes second; pool_reduce_row adds up what it sees, which a NaN makes NaN. */
 FC_INLINE void FC_NAME(pool_fold)(const FC_NAME(pool_call) *call, vec v, vmask argument, vec *best, vmask *best_argument)
 {
     if (call->operation == FC_POOL_SUM) {
@@ -79,9 +79,9 @@ FC_INLINE void FC_NAME(pool_fold)(const FC_NAME(pool_call) *call, vec v, vmask a
     *best = call->quick ? vmax(v, *best) : vtake(vbeats(v, *best), v, *best);
 }
 
-/* One row of the windows of a strip; `taps` is taps_w, known to the instance or not. Notes lanes with a NaN. */
+/* One row of the windows of a strip; `taps` is taps_w, known to the instance or not. */
 FC_INLINE void FC_NAME(pool_reduce_row)(const FC_NAME(pool_call) *call, const real *row, const real *second,
-                                        const ptrdiff_t taps, vec *best, vmask *argument, vchoice *lost)
+                                        const ptrdiff_t taps, vec *best, vmask *argument, vec *seen)
 {
     const fc_pool_strip *s = call->s;
     vec low = {0}, high = {0};
@@ -94,6 +94,7 @@ FC_INLINE void FC_NAME(pool_reduce_row)(const FC_NAME(pool_call) *call, const re
     __builtin_prefetch(row + s->column + FC_POOL_AHEAD);
     if (call->step == 2)
         __builtin_prefetch(row + s->column + FC_POOL_AHEAD + LANES);
+    vec evens = {0}, sum = {0};
     for (ptrdiff_t b = 0; b < taps; b++) {
         const vmask tap = (lane_int)((s->tap_first + b) * s->argument_w) - (vmask){0};
         vec v, next = {0};
@@ -102,8 +103,12 @@ FC_INLINE void FC_NAME(pool_reduce_row)(const FC_NAME(pool_call) *call, const re
             /* Two taps from two loads: the even and the odd of 2*LANES neighbours. */
             low = FC_NAME(pool_neighbours)(call, row, b, 0);
             high = FC_NAME(pool_neighbours)(call, row, b, LANES);
-            v = vdeal_evens(low, high);
+            v = evens = vdeal_evens(low, high);
             next = vdeal_odds(low, high);
+        } else if (call->neighbours && call->few) {
+            /* The third: the first taps of the windows one on; of the last, the next neighbour. */
+            v = vshift_out(evens, call->whole ? vset1(row[s->column + 2 * LANES])
+                                              : FC_NAME(pool_neighbours)(call, row, b, 2 * LANES - 2));
         } else {
 #if FC_HAS_PERMUTE2
             if (call->pair)
@@ -112,8 +117,8 @@ FC_INLINE void FC_NAME(pool_reduce_row)(const FC_NAME(pool_call) *call, const re
 #endif
                 v = FC_NAME(pool_tap)(call, row, b);
         }
-        if (call->quick && !(b == 0 && taps > 1 && !two))
-            *lost |= vunordered(v, two ? next : b == 0 ? v : *best);
+        if (call->quick)
+            sum = b == 0 ? two ? v + next : v : two ? sum + (v + next) : sum + v;
         if (b == 0)
             *best = v;
         else
@@ -123,6 +128,8 @@ FC_INLINE void FC_NAME(pool_reduce_row)(const FC_NAME(pool_call) *call, const re
             b++;
         }
     }
+    if (call->quick)
+        *seen += sum;
 }
 
 FC_INLINE void FC_NAME(pool_store_index)(int64_t *to, const lane_int *argument, int64_t first, ptrdiff_t lane, int count)
