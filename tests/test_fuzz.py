@@ -14,7 +14,8 @@ FUZZ = Path(__file__).parent / "fuzz"
 sys.path.insert(0, str(FUZZ))
 
 from by_coverage import read_inputs  # noqa: E402
-from calls import Bytes, Seeded, check, draw  # noqa: E402
+from calls import check, draw  # noqa: E402
+from source import Bytes, Seeded  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:the matrix subclass")  # one of the hostile arguments
 KEPT = [int(line) for line in (FUZZ / "seeds.txt").read_text().split()]

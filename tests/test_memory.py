@@ -145,7 +145,8 @@ def child_takes_what_it_tells():
 def child_stays_flat():
     """The resident set after many varied calls, against the one after a few."""
     sys.path.insert(0, str(HERE / "fuzz"))
-    from calls import Seeded, check, draw
+    from calls import check, draw
+    from source import Seeded
 
     def resident():
         with open("/proc/self/statm") as statm:

@@ -14,8 +14,9 @@ import time
 from pathlib import Path
 
 import by_coverage
-from calls import Seeded, check, draw
+from calls import check, draw
 from limits import limit_memory
+from source import Seeded
 
 SEEDS = Path(__file__).with_name("seeds.txt")
 BATCH = 1000

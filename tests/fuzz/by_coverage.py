@@ -48,7 +48,8 @@ def serve() -> None:
     import atheris
 
     with atheris.instrument_imports(include=["fastconv"]):
-        from calls import Bytes, check, draw
+        from calls import check, draw
+        from source import Bytes
     limit_memory()
     atheris.Setup(sys.argv, lambda data: check(draw(Bytes(data))))
     atheris.Fuzz()
