@@ -6,6 +6,7 @@ An input that fails, crashes or hangs is added to them.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 from limits import limit_memory
 
 INPUTS = Path(__file__).with_name("inputs.txt")
+AT_WORK = "FASTCONV_FUZZ_AT_WORK"  # names the file that holds the input at work
 
 
 def read_inputs() -> list[bytes]:
@@ -34,11 +36,15 @@ def fuzz(arguments: list[str]) -> int:
         failures.mkdir()
         for number, data in enumerate(read_inputs()):
             (corpus / str(number)).write_bytes(data)
-        # Memory is limited by limit_memory(), where to run out of it is an error that the package has to report. Time
-        # is up for libFuzzer, which writes down the input, before it is for check().
-        options = ["-rss_limit_mb=0", "-timeout=50", "-report_slow_units=50", f"-artifact_prefix={failures}/"]
-        status = subprocess.run([sys.executable, __file__, *options, *arguments, str(corpus)]).returncode
+        # Memory is limited by limit_memory(), where to run out of it is an error that the package has to report; time
+        # by check(), which ends the process before libFuzzer writes down its input.
+        options = ["-rss_limit_mb=0", "-timeout=600", "-report_slow_units=60", f"-artifact_prefix={failures}/"]
+        at_work = Path(scratch, "at_work")
+        command = [sys.executable, __file__, *options, *arguments, str(corpus)]
+        status = subprocess.run(command, env={**os.environ, AT_WORK: str(at_work)}).returncode
         failed = [path.read_bytes() for path in failures.iterdir() if not path.name.startswith("slow-unit")]
+        if status and not failed:
+            failed = [at_work.read_bytes()]
     keep(failed)
     return status or len(failed) > 0
 
@@ -51,7 +57,13 @@ def serve() -> None:
         from calls import check, draw
         from source import Bytes
     limit_memory()
-    atheris.Setup(sys.argv, lambda data: check(draw(Bytes(data))))
+    at_work = Path(os.environ[AT_WORK])
+
+    def run(data: bytes) -> None:
+        at_work.write_bytes(data)
+        check(draw(Bytes(data)))
+
+    atheris.Setup(sys.argv, run)
     atheris.Fuzz()
 
 
