@@ -163,7 +163,9 @@ cdef class ConvProblem:
         if status == FC_CANNOT_SERVE:
             refusal = fc_conv_refusal(&self.conv, operation_of(operation), algo)
             raise ValueError(f"algo={algo.decode()!r} cannot serve this problem: {refusal.decode()}")
-        raise_for(status, f"convolution of a {p.n}x{p.c}x{p.h}x{p.w} input with {p.k} filters of {p.kh}x{p.kw}")
+        raise_for(status, f"convolution of a {p.n}x{p.c}x{p.h}x{p.w} input with {p.k} filters of {p.kh}x{p.kw}, stride "
+                          f"({p.stride_h}, {p.stride_w}), dilation ({p.dilation_h}, {p.dilation_w}), padding "
+                          f"(({p.pad_top}, {p.pad_bottom}), ({p.pad_left}, {p.pad_right}))")
 
     def forward(self, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, cnp.ndarray y, bint relu, str algo, int threads,
                 PackedWeights packed):
@@ -250,8 +252,8 @@ cdef class PoolProblem:
 
     cdef int fail(self, fc_status status) except -1:
         p = self.pool
-        raise_for(status, f"pooling of a {p.n}x{p.c}x{p.h}x{p.w} input with windows of {p.kh}x{p.kw}, dilation "
-                          f"({p.dilation_h}, {p.dilation_w}), padding (({p.pad_top}, {p.pad_bottom}), "
+        raise_for(status, f"pooling of a {p.n}x{p.c}x{p.h}x{p.w} input with windows of {p.kh}x{p.kw}, stride "
+                          f"({p.stride_h}, {p.stride_w}), dilation ({p.dilation_h}, {p.dilation_w}), padding (({p.pad_top}, {p.pad_bottom}), "
                           f"({p.pad_left}, {p.pad_right}))")
 
     def max_forward(self, cnp.ndarray x, cnp.ndarray y, cnp.ndarray indices, int threads):

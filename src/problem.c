@@ -47,6 +47,15 @@ static fc_status check_axis(ptrdiff_t in, ptrdiff_t kernel, ptrdiff_t out, ptrdi
     return FC_OK;
 }
 
+/* Whether steps along the height count elements that fit: the padded input, a window, the way to the next tap or window,
+ * each in rows of all channels. */
+static int rows_fit(ptrdiff_t padded, ptrdiff_t taps, ptrdiff_t dilation, ptrdiff_t stride, ptrdiff_t w, ptrdiff_t c)
+{
+    const ptrdiff_t span = (taps - 1) * dilation + 1, step = stride > dilation ? stride : dilation;
+    const ptrdiff_t far = span > step ? span : step, rows[] = {padded > far ? padded : far, w, c};
+    return product_fits(rows, 3);
+}
+
 fc_status fc_conv_check(const fc_conv *p)
 {
     if (p->n < 1 || p->c < 1 || p->k < 1 || p->groups < 1 || p->c % p->groups || p->k % p->groups)
@@ -59,6 +68,8 @@ fc_status fc_conv_check(const fc_conv *p)
         return status;
     const ptrdiff_t x[] = {p->n, p->c, p->h, p->w}, y[] = {p->n, p->k, p->oh, p->ow};
     const ptrdiff_t w[] = {p->k, p->c / p->groups, p->kh, p->kw};
+    if (!rows_fit(p->pad_top + p->h + p->pad_bottom, p->kh, p->dilation_h, p->stride_h, p->w, p->c))
+        return FC_OVERFLOW;
     return product_fits(x, 4) && product_fits(y, 4) && product_fits(w, 4) ? FC_OK : FC_OVERFLOW;
 }
 
@@ -91,6 +102,8 @@ fc_status fc_pool_check(const fc_pool *p)
     if (!windows_hold_pixels(p->h, p->kh, p->oh, p->stride_h, p->dilation_h, p->pad_top) ||
         !windows_hold_pixels(p->w, p->kw, p->ow, p->stride_w, p->dilation_w, p->pad_left))
         return FC_EMPTY_WINDOW;
+    if (!rows_fit(p->pad_top + p->h + p->pad_bottom, p->kh, p->dilation_h, p->stride_h, p->w, p->c))
+        return FC_OVERFLOW;
     const ptrdiff_t x[] = {p->n, p->c, p->h, p->w}, y[] = {p->n, p->c, p->oh, p->ow};
     return product_fits(x, 4) && product_fits(y, 4) ? FC_OK : FC_OVERFLOW;
 }

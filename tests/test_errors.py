@@ -175,6 +175,9 @@ TOO_LARGE = [
     Bad("conv2d_backward_input", (DY, W, (2, 4, 2**63, 9)), {}, ValueError, "9223372036854775808"),
     Bad("conv_transpose2d", (DY, W), {"stride": 2**61}, EITHER, "2305843009213693952"),
     Bad("max_pool2d", (HUGE, 1), {}, EITHER, "1048576"),
+    Bad("max_pool2d", (X, 1), {"stride": (2**53, 3)}, ValueError, "9007199254740992"),
+    Bad("avg_pool2d_backward", (X[:, :, :1, :1], X.shape, 1), {"stride": (2**53, 9)}, ValueError, "9007199254740992"),
+    Bad("conv2d", (X, W), {"stride": (2**53, 1)}, ValueError, "9007199254740992.*too large"),
     Bad("local_response_norm", (HUGE, 3), {}, EITHER, "1048576"),
 ]
 
