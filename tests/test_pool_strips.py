@@ -207,3 +207,30 @@ def test_strides_far_beyond_the_plane_cost_nothing(rng, isa, dtype, layout, axis
         activations(reference.avg_pool2d_backward(dy, x.shape, kernel, stride=tuple(stride)), layout),
         rtol=1e-6,
     )
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("stride", [1, 2, 5, 50])
+def test_gradients_of_dilated_windows_with_more_taps_than_pixels(rng, isa, dtype, layout, stride):
+    kernel, options = (2, 101), {"stride": (1, stride), "padding": (0, 100), "dilation": (1, 2)}
+    x = rng.integers(-3, 4, (2, 3, 4, 21)).astype(dtype)
+    y = reference.max_pool2d(x, kernel, **options)
+    dy = rng.integers(-3, 4, y.shape).astype(dtype)
+    inputs = activations(dy, layout, dtype), activations(x, layout, dtype)
+    np.testing.assert_array_equal(
+        fastconv.max_pool2d_backward(*inputs, kernel, layout=layout, **options),
+        activations(reference.max_pool2d_backward(dy, x, kernel, **options), layout),
+    )
+    np.testing.assert_allclose(
+        fastconv.avg_pool2d_backward(inputs[0], inputs[1].shape, kernel, layout=layout, **options),
+        activations(reference.avg_pool2d_backward(dy, x.shape, kernel, **options), layout),
+        rtol=1e-5, atol=1e-6,
+    )  # fmt: skip
+
+
+def test_gradients_of_dilated_windows_of_a_billion_taps(dtype, isa):
+    """Going through all taps, of which the input lies under one, would take seconds."""
+    dy, taps = np.ones((1, 5, 1), dtype), 10**9 + 1
+    dx = fastconv.avg_pool1d_backward(dy, (1, 5, 9), taps, padding="same", dilation=2, count_include_pad=False)
+    np.testing.assert_allclose(dx.sum(axis=2), 1, rtol=1e-6)

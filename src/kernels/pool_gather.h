@@ -73,6 +73,15 @@ FC_INLINE vec FC_NAME(pool_gather_phase)(const fc_pool_gather *g, const real *gr
     const ptrdiff_t end = g->taps_w - 1 < most ? g->taps_w - 1 : most;
     const ptrdiff_t low = (phase + g->pad_left + (m - g->out_width) * g->stride_w) / g->tap_w;
     vec sum = {0};
+    /* Of more taps than windows, those of the windows in turn: the same, in the same order. */
+    if (g->tap_w > 1 && end - (low > 0 ? low : 0) > g->out_width + LANES) {
+        for (ptrdiff_t at = 1 - LANES; at < g->out_width; at++) {
+            const ptrdiff_t away = phase + g->pad_left - (at - m) * g->stride_w;
+            if (away >= 0 && away % g->tap_w == 0 && away / g->tap_w < g->taps_w)
+                sum = FC_NAME(pool_gain)(sum, gradient, tap, at, away / g->tap_w, maximum);
+        }
+        return sum;
+    }
     for (ptrdiff_t b = end < least ? -1 : least + (end - least) / every * every; b >= 0 && b >= low; b -= every) {
         const ptrdiff_t from = phase + g->pad_left - b * g->tap_w;
         const ptrdiff_t at = from % g->stride_w ? g->out_width : m + from / g->stride_w;
