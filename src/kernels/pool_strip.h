@@ -156,19 +156,21 @@ FC_INLINE vec FC_NAME(pool_together)(const FC_NAME(pool_call) *call, const real 
 
 /* The same of windows that are inside, `stride` rows apart, without a buffer: what the next window has in common stays
  * in registers. */
-FC_INLINE vec FC_NAME(pool_rolling)(const FC_NAME(pool_call) *call, const real *x, ptrdiff_t n, ptrdiff_t begin,
-                                    ptrdiff_t end, const ptrdiff_t taps, const ptrdiff_t stride, vec counted)
+FC_INLINE vec FC_NAME(pool_rolling)(const FC_NAME(pool_call) *call, const real *x, const real *second, ptrdiff_t n,
+                                    ptrdiff_t begin, ptrdiff_t end, const ptrdiff_t taps, const ptrdiff_t stride,
+                                    vec counted)
 {
     const fc_pool_strip *s = call->s;
     const ptrdiff_t kept = taps - stride;
+    const ptrdiff_t partner = second - x;
     const real *row = x + (s->top + begin * stride) * s->x_row;
     vec best[3] = {{0}, {0}, {0}}, seen = {0};
     vmask argument[3] = {{0}, {0}, {0}};
     for (ptrdiff_t a = 0; a < kept; a++, row += s->x_row)
-        FC_NAME(pool_reduce_row)(call, row, row, taps, &best[a], &argument[a], &seen);
+        FC_NAME(pool_reduce_row)(call, row, row + partner, taps, &best[a], &argument[a], &seen);
     for (ptrdiff_t i = begin; i < end; i++) {
         for (ptrdiff_t a = kept; a < taps; a++, row += s->x_row)
-            FC_NAME(pool_reduce_row)(call, row, row, taps, &best[a], &argument[a], &seen);
+            FC_NAME(pool_reduce_row)(call, row, row + partner, taps, &best[a], &argument[a], &seen);
         vec window = best[0];
         vmask place = argument[0];
         for (ptrdiff_t a = 1; a < taps; a++)
@@ -195,11 +197,14 @@ FC_INLINE vec FC_NAME(pool_strip)(const FC_NAME(pool_call) *call, ptrdiff_t n, c
     for (ptrdiff_t i = 0, end; i < s->rows; i = end) {
         const ptrdiff_t start = s->top + i * s->stride_h;
         const int inside = start >= 0 && start + reach < s->height;
-        const int rolls = call->few && !call->pair && call->operation != FC_POOL_GRADIENT && call->step < taps;
-        if (rolls && inside && s->stride_h == call->step) {
-            const ptrdiff_t alike = (s->height - 1 - reach - start) / call->step + 1;
+        const int rolls = call->few && call->operation != FC_POOL_GRADIENT && inside;
+        if (rolls && s->stride_h < taps && s->stride_h <= 2 && (call->pair || s->stride_h == call->step)) {
+            const ptrdiff_t alike = (s->height - 1 - reach - start) / s->stride_h + 1;
             end = alike < s->rows - i ? i + alike : s->rows;
-            seen += FC_NAME(pool_rolling)(call, x, n, i, end, taps, call->step, counted);
+            if (call->step == 1 || (call->pair && s->stride_h == 1))
+                seen += FC_NAME(pool_rolling)(call, x, second, n, i, end, taps, 1, counted);
+            else
+                seen += FC_NAME(pool_rolling)(call, x, second, n, i, end, taps, 2, counted);
             continue;
         }
         if (overlap || (call->few && !inside)) {
