@@ -355,18 +355,33 @@ static __attribute__((noinline)) void FC_NAME(pool_backward_exact)(const FC_NAME
                                  call->g->strips == 1, 0);
 }
 
-FC_INLINE void FC_NAME(pool_backward_planes)(const FC_NAME(pool_backward_call) *call, const int taps, const int stride)
+/* A function for each kind of strip, which else are one that takes minutes to compile under sanitizers. */
+#define FC_POOL_PLANE(taps, stride, kind, pair, single)                                                              \
+    static __attribute__((noinline)) vec FC_NAME(pool_##kind##_##taps##_##stride)(                                   \
+        const FC_NAME(pool_backward_call) *call, ptrdiff_t n)                                                        \
+    {                                                                                                                \
+        return FC_NAME(pool_backward_plane)(call, n, taps, stride, pair, single, 1);                                 \
+    }
+#define FC_POOL_PLANES(taps, stride)                            \
+    FC_POOL_PLANE(taps, stride, pair, FC_HAS_PERMUTE2, 1)       \
+    FC_POOL_PLANE(taps, stride, single, 0, 1)                   \
+    FC_POOL_PLANE(taps, stride, wide, 0, 0)
+FC_POOL_PLANES(2, 1)
+FC_POOL_PLANES(2, 2)
+FC_POOL_PLANES(3, 1)
+FC_POOL_PLANES(3, 2)
+#undef FC_POOL_PLANES
+#undef FC_POOL_PLANE
+
+typedef vec (*FC_NAME(pool_plane))(const FC_NAME(pool_backward_call) *call, ptrdiff_t n);
+
+FC_INLINE void FC_NAME(pool_backward_planes)(const FC_NAME(pool_backward_call) *call, FC_NAME(pool_plane) pairs,
+                                             FC_NAME(pool_plane) single, FC_NAME(pool_plane) wide)
 {
     const fc_pool_max_backward *g = call->g;
     const int pair = FC_HAS_PERMUTE2 && g->pair;
     for (ptrdiff_t n = 0; n < g->count; n += 1 + pair) {
-        vec seen;
-        if (pair)
-            seen = FC_NAME(pool_backward_plane)(call, n, taps, stride, FC_HAS_PERMUTE2, 1, 1);
-        else if (g->strips == 1)
-            seen = FC_NAME(pool_backward_plane)(call, n, taps, stride, 0, 1, 1);
-        else
-            seen = FC_NAME(pool_backward_plane)(call, n, taps, stride, 0, 0, 1);
+        const vec seen = (pair ? pairs : g->strips == 1 ? single : wide)(call, n);
         if (vany(vunordered(seen, seen)))
             FC_NAME(pool_backward_exact)(call, n);
     }
@@ -414,14 +429,16 @@ static void FC_NAME(pool_max_backward)(const fc_pool_max_backward *pass)
         edge->load[0] = (1u << g->width) - 1;
         edge->store[0] &= g->stride == 1 ? (1u << LANES / 2) - 1 : ~0u;
     }
+#define FC_POOL_PLANES(kind) FC_NAME(pool_pair_##kind), FC_NAME(pool_single_##kind), FC_NAME(pool_wide_##kind)
     if (g->taps == 2 && g->stride == 1)
-        FC_NAME(pool_backward_planes)(&call, 2, 1);
+        FC_NAME(pool_backward_planes)(&call, FC_POOL_PLANES(2_1));
     else if (g->taps == 2)
-        FC_NAME(pool_backward_planes)(&call, 2, 2);
+        FC_NAME(pool_backward_planes)(&call, FC_POOL_PLANES(2_2));
     else if (g->stride == 1)
-        FC_NAME(pool_backward_planes)(&call, 3, 1);
+        FC_NAME(pool_backward_planes)(&call, FC_POOL_PLANES(3_1));
     else
-        FC_NAME(pool_backward_planes)(&call, 3, 2);
+        FC_NAME(pool_backward_planes)(&call, FC_POOL_PLANES(3_2));
+#undef FC_POOL_PLANES
 }
 #undef FC_POOL_ROWS_AHEAD
 #undef FC_UNROLL_TAPS

@@ -324,21 +324,50 @@ FC_INLINE void FC_NAME(pool_few)(const fc_pool_strip *s, const ptrdiff_t taps, c
         FC_NAME(pool_run)(s, taps, 1, 2, 0, 0, quick, operation);
 }
 
-FC_INLINE void FC_NAME(pool_operate)(const fc_pool_strip *s, const fc_pool_operation operation)
+/* A function for each: in one they take minutes to compile under sanitizers. */
+#define FC_POOL_INSTANCE(name, taps, operation)                                              \
+    static __attribute__((noinline)) void FC_NAME(name##_##taps)(const fc_pool_strip *strip) \
+    {                                                                                        \
+        FC_NAME(pool_few)(strip, taps, operation);                                           \
+    }
+FC_POOL_INSTANCE(pool_few_max, 2, FC_POOL_MAX)
+FC_POOL_INSTANCE(pool_few_max, 3, FC_POOL_MAX)
+FC_POOL_INSTANCE(pool_few_argmax, 2, FC_POOL_ARGMAX)
+FC_POOL_INSTANCE(pool_few_argmax, 3, FC_POOL_ARGMAX)
+FC_POOL_INSTANCE(pool_few_mean, 2, FC_POOL_SUM)
+FC_POOL_INSTANCE(pool_few_mean, 3, FC_POOL_SUM)
+FC_POOL_INSTANCE(pool_few_gradient, 2, FC_POOL_GRADIENT)
+FC_POOL_INSTANCE(pool_few_gradient, 3, FC_POOL_GRADIENT)
+#undef FC_POOL_INSTANCE
+
+FC_INLINE void FC_NAME(pool_operate)(const fc_pool_strip *s, const fc_pool_operation operation,
+                                     void (*two)(const fc_pool_strip *strip), void (*three)(const fc_pool_strip *strip))
 {
     const int few = s->taps_h == s->taps_w && s->tap_h == 1 && (s->lane_step == 1 || (s->lane_step == 2 && s->tap_w == 1));
     if (few && s->taps_w == 2)
-        FC_NAME(pool_few)(s, 2, operation);
+        two(s);
     else if (few && s->taps_w == 3)
-        FC_NAME(pool_few)(s, 3, operation);
+        three(s);
     else
         FC_NAME(pool_any)(s, operation != FC_POOL_SUM, operation);
 }
 
-static void FC_NAME(pool_max)(const fc_pool_strip *s) { FC_NAME(pool_operate)(s, FC_POOL_MAX); }
-static void FC_NAME(pool_argmax)(const fc_pool_strip *s) { FC_NAME(pool_operate)(s, FC_POOL_ARGMAX); }
-static void FC_NAME(pool_mean)(const fc_pool_strip *s) { FC_NAME(pool_operate)(s, FC_POOL_SUM); }
-static void FC_NAME(pool_max_gradient)(const fc_pool_strip *s) { FC_NAME(pool_operate)(s, FC_POOL_GRADIENT); }
+static void FC_NAME(pool_max)(const fc_pool_strip *s)
+{
+    FC_NAME(pool_operate)(s, FC_POOL_MAX, FC_NAME(pool_few_max_2), FC_NAME(pool_few_max_3));
+}
+static void FC_NAME(pool_argmax)(const fc_pool_strip *s)
+{
+    FC_NAME(pool_operate)(s, FC_POOL_ARGMAX, FC_NAME(pool_few_argmax_2), FC_NAME(pool_few_argmax_3));
+}
+static void FC_NAME(pool_mean)(const fc_pool_strip *s)
+{
+    FC_NAME(pool_operate)(s, FC_POOL_SUM, FC_NAME(pool_few_mean_2), FC_NAME(pool_few_mean_3));
+}
+static void FC_NAME(pool_max_gradient)(const fc_pool_strip *s)
+{
+    FC_NAME(pool_operate)(s, FC_POOL_GRADIENT, FC_NAME(pool_few_gradient_2), FC_NAME(pool_few_gradient_3));
+}
 
 /* Each row of dy, over the taps that count, goes to all rows of its windows. */
 static void FC_NAME(pool_mean_gradient)(const fc_pool_strip *s)
