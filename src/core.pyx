@@ -253,8 +253,8 @@ cdef class PoolProblem:
     cdef int fail(self, fc_status status) except -1:
         p = self.pool
         raise_for(status, f"pooling of a {p.n}x{p.c}x{p.h}x{p.w} input with windows of {p.kh}x{p.kw}, stride "
-                          f"({p.stride_h}, {p.stride_w}), dilation ({p.dilation_h}, {p.dilation_w}), padding (({p.pad_top}, {p.pad_bottom}), "
-                          f"({p.pad_left}, {p.pad_right}))")
+                          f"({p.stride_h}, {p.stride_w}), dilation ({p.dilation_h}, {p.dilation_w}), padding "
+                          f"(({p.pad_top}, {p.pad_bottom}), ({p.pad_left}, {p.pad_right}))")
 
     def max_forward(self, cnp.ndarray x, cnp.ndarray y, cnp.ndarray indices, int threads):
         cdef fc_view view = view_of(x, self.pool.layout)

@@ -17,7 +17,8 @@ static ptrdiff_t strips_of(const fc_pool *p, ptrdiff_t lanes)
 static size_t scratch_of(ptrdiff_t strips, size_t vector_bytes)
 {
     fc_workspace sizes = {0};
-    fc_take(&sizes, (size_t)strips * (FC_POOL_SHARED_ROWS * FC_POOL_SHARED_VECTORS * vector_bytes + FC_POOL_EDGE_BYTES));
+    const size_t shared = FC_POOL_SHARED_ROWS * FC_POOL_SHARED_VECTORS * vector_bytes;
+    fc_take(&sizes, (size_t)strips * (shared + FC_POOL_EDGE_BYTES));
     return sizes.used;
 }
 

@@ -42,8 +42,8 @@ FC_INLINE void FC_NAME(pool_keep_gradient)(const FC_NAME(pool_call) *call, ptrdi
 
 /* Output rows [begin, end) whose windows hold tap rows [a, stop), each from its own rows of the input. */
 FC_INLINE vec FC_NAME(pool_apart)(const FC_NAME(pool_call) *call, const real *x, const real *second, ptrdiff_t n,
-                                      ptrdiff_t begin, ptrdiff_t end, ptrdiff_t a, const ptrdiff_t stop,
-                                      const ptrdiff_t taps, vec counted)
+                                  ptrdiff_t begin, ptrdiff_t end, ptrdiff_t a, const ptrdiff_t stop,
+                                  const ptrdiff_t taps, vec counted)
 {
     const fc_pool_strip *s = call->s;
     const ptrdiff_t down = s->tap_h * s->x_row;
@@ -111,7 +111,7 @@ FC_INLINE void FC_NAME(pool_keep_rows)(const FC_NAME(pool_call) *call, ptrdiff_t
 
 /* Output rows [begin, end) of windows that overlap: each row of the input is reduced once. */
 FC_INLINE vec FC_NAME(pool_together)(const FC_NAME(pool_call) *call, const real *x, const real *second, ptrdiff_t n,
-                                         ptrdiff_t begin, ptrdiff_t end, const ptrdiff_t taps, vec counted)
+                                     ptrdiff_t begin, ptrdiff_t end, const ptrdiff_t taps, vec counted)
 {
     const fc_pool_strip *s = call->s;
     vec buffer[FC_POOL_BUFFER];

@@ -10,6 +10,7 @@
 #include "pool_taps.h"
 #include "pool_strip.h"
 #include "pool_gather.h"
+#include "pool_max_step.h"
 #include "pool_max_backward.h"
 #include "lrn_row.h"
 #include "winograd_tile.h"
