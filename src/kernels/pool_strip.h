@@ -226,9 +226,11 @@ FC_INLINE vec FC_NAME(pool_strip)(const FC_NAME(pool_call) *call, ptrdiff_t n, c
     return seen;
 }
 
-FC_INLINE void FC_NAME(pool_any)(const fc_pool_strip *s, const int quick, const fc_pool_operation operation);
+static void FC_NAME(pool_exact_max)(const fc_pool_strip *s);
+static void FC_NAME(pool_exact_argmax)(const fc_pool_strip *s);
+static void FC_NAME(pool_exact_gradient)(const fc_pool_strip *s);
 
-/* Strip n (n + 1, too, of a pair), in which there is a NaN, once more; an instance of its own, since it is rare. */
+/* Strip n (n + 1, too, of a pair), in which there is a NaN, once more; by instances of their own, since it is rare. */
 static __attribute__((noinline)) void FC_NAME(pool_exact)(const fc_pool_strip *strip, ptrdiff_t n,
                                                           fc_pool_operation operation)
 {
@@ -243,16 +245,16 @@ static __attribute__((noinline)) void FC_NAME(pool_exact)(const fc_pool_strip *s
         s.kept.tap = (lane_int *)s.kept.tap + kept;
         for (ptrdiff_t r = 0; r < s.kept.rows; r++)
             *(vec *)((real *)s.kept.gradient + r * s.kept.pitch) = (vec){0};
-        FC_NAME(pool_any)(&s, 0, FC_POOL_GRADIENT);
+        FC_NAME(pool_exact_gradient)(&s);
         return;
     }
     s.y = (real *)s.y + n * s.y_next;
     if (operation == FC_POOL_MAX) {
-        FC_NAME(pool_any)(&s, 0, FC_POOL_MAX);
+        FC_NAME(pool_exact_max)(&s);
         return;
     }
     s.index += n * s.y_next;
-    FC_NAME(pool_any)(&s, 0, FC_POOL_ARGMAX);
+    FC_NAME(pool_exact_argmax)(&s);
 }
 
 FC_INLINE void FC_NAME(pool_run)(const fc_pool_strip *strip, const ptrdiff_t taps, const int few, const int step,
@@ -301,46 +303,49 @@ FC_INLINE void FC_NAME(pool_run)(const fc_pool_strip *strip, const ptrdiff_t tap
     }
 }
 
-/* Any strip, by an instance that asks at each step what it is. */
-FC_INLINE void FC_NAME(pool_any)(const fc_pool_strip *s, const int quick, const fc_pool_operation operation)
-{
-    const int step = s->lane_step > 2 ? 0 : (int)s->lane_step;
-    FC_NAME(pool_run)(s, s->taps_w, 0, step, s->whole && step, FC_HAS_PERMUTE2 && s->pair, quick, operation);
-}
-
-/* Windows of taps x taps neighbours, by an instance for each kind of strip. */
-FC_INLINE void FC_NAME(pool_few)(const fc_pool_strip *s, const ptrdiff_t taps, const fc_pool_operation operation)
-{
-    const int quick = operation != FC_POOL_SUM;
-    if (FC_HAS_PERMUTE2 && s->pair)
-        FC_NAME(pool_run)(s, taps, 1, 0, 0, FC_HAS_PERMUTE2, quick, operation);
-    else if (s->lane_step == 1 && s->whole)
-        FC_NAME(pool_run)(s, taps, 1, 1, 1, 0, quick, operation);
-    else if (s->lane_step == 1)
-        FC_NAME(pool_run)(s, taps, 1, 1, 0, 0, quick, operation);
-    else if (s->whole)
-        FC_NAME(pool_run)(s, taps, 1, 2, 1, 0, quick, operation);
-    else
-        FC_NAME(pool_run)(s, taps, 1, 2, 0, 0, quick, operation);
-}
-
-/* A function for each: in one they take minutes to compile under sanitizers. */
-#define FC_POOL_INSTANCE(name, taps, operation)                                              \
-    static __attribute__((noinline)) void FC_NAME(name##_##taps)(const fc_pool_strip *strip) \
-    {                                                                                        \
-        FC_NAME(pool_few)(strip, taps, operation);                                           \
+/* One instance a function: together they would take very long to compile under sanitizers. `any` asks at each step what
+ * a strip is, the others are windows of taps x taps neighbours. */
+#define FC_POOL_INSTANCE(name, taps, few, step, whole, pair, quick, operation)                \
+    static __attribute__((noinline)) void FC_NAME(name)(const fc_pool_strip *s)               \
+    {                                                                                         \
+        FC_NAME(pool_run)(s, taps, few, step, whole, FC_HAS_PERMUTE2 && (pair), quick, operation); \
     }
-FC_POOL_INSTANCE(pool_few_max, 2, FC_POOL_MAX)
-FC_POOL_INSTANCE(pool_few_max, 3, FC_POOL_MAX)
-FC_POOL_INSTANCE(pool_few_argmax, 2, FC_POOL_ARGMAX)
-FC_POOL_INSTANCE(pool_few_argmax, 3, FC_POOL_ARGMAX)
-FC_POOL_INSTANCE(pool_few_mean, 2, FC_POOL_SUM)
-FC_POOL_INSTANCE(pool_few_mean, 3, FC_POOL_SUM)
-FC_POOL_INSTANCE(pool_few_gradient, 2, FC_POOL_GRADIENT)
-FC_POOL_INSTANCE(pool_few_gradient, 3, FC_POOL_GRADIENT)
+#define FC_POOL_ANY(name, quick, operation)                                                                      \
+    FC_POOL_INSTANCE(name, s->taps_w, 0, s->lane_step > 2 ? 0 : (int)s->lane_step, s->whole && s->lane_step <= 2, \
+                     s->pair, quick, operation)
+#define FC_POOL_FEW(name, taps, operation)                                                        \
+    FC_POOL_INSTANCE(name##_##taps##_pair, taps, 1, 0, 0, 1, operation != FC_POOL_SUM, operation) \
+    FC_POOL_INSTANCE(name##_##taps##_1_whole, taps, 1, 1, 1, 0, operation != FC_POOL_SUM, operation) \
+    FC_POOL_INSTANCE(name##_##taps##_1, taps, 1, 1, 0, 0, operation != FC_POOL_SUM, operation)    \
+    FC_POOL_INSTANCE(name##_##taps##_2_whole, taps, 1, 2, 1, 0, operation != FC_POOL_SUM, operation) \
+    FC_POOL_INSTANCE(name##_##taps##_2, taps, 1, 2, 0, 0, operation != FC_POOL_SUM, operation)    \
+    static void FC_NAME(name##_##taps)(const fc_pool_strip *s)                                    \
+    {                                                                                             \
+        if (FC_HAS_PERMUTE2 && s->pair)                                                           \
+            FC_NAME(name##_##taps##_pair)(s);                                                     \
+        else if (s->lane_step == 1)                                                               \
+            (s->whole ? FC_NAME(name##_##taps##_1_whole) : FC_NAME(name##_##taps##_1))(s);        \
+        else                                                                                      \
+            (s->whole ? FC_NAME(name##_##taps##_2_whole) : FC_NAME(name##_##taps##_2))(s);        \
+    }
+#define FC_POOL_KIND(name, operation)                            \
+    FC_POOL_ANY(name##_any, operation != FC_POOL_SUM, operation) \
+    FC_POOL_FEW(name, 2, operation)                              \
+    FC_POOL_FEW(name, 3, operation)
+FC_POOL_ANY(pool_exact_max, 0, FC_POOL_MAX)
+FC_POOL_ANY(pool_exact_argmax, 0, FC_POOL_ARGMAX)
+FC_POOL_ANY(pool_exact_gradient, 0, FC_POOL_GRADIENT)
+FC_POOL_KIND(pool_quick_max, FC_POOL_MAX)
+FC_POOL_KIND(pool_quick_argmax, FC_POOL_ARGMAX)
+FC_POOL_KIND(pool_quick_gradient, FC_POOL_GRADIENT)
+FC_POOL_KIND(pool_sum, FC_POOL_SUM)
+#undef FC_POOL_KIND
+#undef FC_POOL_FEW
+#undef FC_POOL_ANY
 #undef FC_POOL_INSTANCE
 
-FC_INLINE void FC_NAME(pool_operate)(const fc_pool_strip *s, const fc_pool_operation operation,
+/* Takes the instances of one operation: any strip, and windows of 2x2 and of 3x3 neighbours. */
+FC_INLINE void FC_NAME(pool_operate)(const fc_pool_strip *s, void (*any)(const fc_pool_strip *strip),
                                      void (*two)(const fc_pool_strip *strip), void (*three)(const fc_pool_strip *strip))
 {
     const int few = s->taps_h == s->taps_w && s->tap_h == 1 && (s->lane_step == 1 || (s->lane_step == 2 && s->tap_w == 1));
@@ -349,24 +354,24 @@ FC_INLINE void FC_NAME(pool_operate)(const fc_pool_strip *s, const fc_pool_opera
     else if (few && s->taps_w == 3)
         three(s);
     else
-        FC_NAME(pool_any)(s, operation != FC_POOL_SUM, operation);
+        any(s);
 }
 
 static void FC_NAME(pool_max)(const fc_pool_strip *s)
 {
-    FC_NAME(pool_operate)(s, FC_POOL_MAX, FC_NAME(pool_few_max_2), FC_NAME(pool_few_max_3));
+    FC_NAME(pool_operate)(s, FC_NAME(pool_quick_max_any), FC_NAME(pool_quick_max_2), FC_NAME(pool_quick_max_3));
 }
 static void FC_NAME(pool_argmax)(const fc_pool_strip *s)
 {
-    FC_NAME(pool_operate)(s, FC_POOL_ARGMAX, FC_NAME(pool_few_argmax_2), FC_NAME(pool_few_argmax_3));
+    FC_NAME(pool_operate)(s, FC_NAME(pool_quick_argmax_any), FC_NAME(pool_quick_argmax_2), FC_NAME(pool_quick_argmax_3));
 }
 static void FC_NAME(pool_mean)(const fc_pool_strip *s)
 {
-    FC_NAME(pool_operate)(s, FC_POOL_SUM, FC_NAME(pool_few_mean_2), FC_NAME(pool_few_mean_3));
+    FC_NAME(pool_operate)(s, FC_NAME(pool_sum_any), FC_NAME(pool_sum_2), FC_NAME(pool_sum_3));
 }
 static void FC_NAME(pool_max_gradient)(const fc_pool_strip *s)
 {
-    FC_NAME(pool_operate)(s, FC_POOL_GRADIENT, FC_NAME(pool_few_gradient_2), FC_NAME(pool_few_gradient_3));
+    FC_NAME(pool_operate)(s, FC_NAME(pool_quick_gradient_any), FC_NAME(pool_quick_gradient_2), FC_NAME(pool_quick_gradient_3));
 }
 
 /* Each row of dy, over the taps that count, goes to all rows of its windows. */
