@@ -392,7 +392,7 @@ def start_phase_clock():
 
 
 def stop_phase_clock():
-    """Return ticks spent to pack or transform, to multiply and to store, of all threads together, and since the start."""
+    """Return ticks of all threads together to pack or transform, to multiply and to store, and those since the start."""
     cdef uint64_t ticks[FC_PHASES]
     cdef uint64_t elapsed = fc_phase_clock_stop(ticks)
     return ticks[0], ticks[1], ticks[2], elapsed

@@ -47,8 +47,8 @@ static fc_status check_axis(ptrdiff_t in, ptrdiff_t kernel, ptrdiff_t out, ptrdi
     return FC_OK;
 }
 
-/* Whether steps along the height count elements that fit: the padded input, a window, the way to the next tap or window,
- * each in rows of all channels. */
+/* Whether steps along the height count elements that fit: the padded input, a window, the way to the next tap or
+ * window, each in rows of all channels. */
 static int rows_fit(ptrdiff_t padded, ptrdiff_t taps, ptrdiff_t dilation, ptrdiff_t stride, ptrdiff_t w, ptrdiff_t c)
 {
     const ptrdiff_t span = (taps - 1) * dilation + 1, step = stride > dilation ? stride : dilation;

@@ -70,8 +70,8 @@ def test_nothing_is_noted_while_it_stands(arrays: tuple) -> None:
 def test_each_start_begins_at_zero(arrays: tuple) -> None:
     x, w = arrays
     many = ticks_of(lambda: [fastconv.conv2d(x, w) for _ in range(50)])
-    once = ticks_of(lambda: fastconv.conv2d(x, w))
-    assert 0 < once[1] < many[1]
+    once = min(ticks_of(lambda: fastconv.conv2d(x, w))[1] for _ in range(5))  # of a thread that kept its core
+    assert 0 < once < many[1]
 
 
 def test_another_instruction_set_is_not_taken_for_the_clocks(arrays: tuple) -> None:

@@ -1,5 +1,6 @@
 /* Gradient of max pooling over windows of 2x2 or 3x3 neighbours, 1 or 2 apart, in one pass: rows of x and dy are read
- * and rows of dx written one after the other, and nothing is kept but what neighbouring windows share (pool_max_step.h). */
+ * and rows of dx written one after the other, and nothing is kept but what neighbouring windows share.
+ * pool_max_step.h has what happens to a vector of windows. */
 
 /* Rows are short and their ends are masked: the hardware alone fetches too little of what follows. */
 #define FC_POOL_ROWS_AHEAD ((ptrdiff_t)((4 << 10) / sizeof(real)))

@@ -15,8 +15,7 @@ typedef struct {
     vchoice middle, last;
 } FC_NAME(pool_shared_row);
 
-/* The lanes of a strip that are inside: of each load of a row of x, and of each store of a row of dx; of a pair's second
- * plane, in the upper half of a vector, those of dy and of the store. */
+/* The lanes of a strip that are inside: of each load of a row of x, of each store of a row of dx, and of dy. */
 enum { FC_NAME(POOL_LOADS) = 3 };
 typedef struct {
     uint32_t load[FC_NAME(POOL_LOADS)], store[2], outputs;
@@ -75,8 +74,8 @@ FC_INLINE void FC_NAME(pool_row_taps)(const FC_NAME(pool_backward_call) *call, c
 #undef FC_LOAD
 }
 
-/* The maximum of `taps` vectors, and where it is in addition to what `middle` and `last` say. The quick maximum takes no
- * NaN that comes second: whoever calls it notes those. */
+/* The maximum of `taps` vectors, and where it is in addition to what `middle` and `last` say. The quick maximum takes
+ * no NaN that comes second: whoever calls it notes those. */
 FC_INLINE vec FC_NAME(pool_largest)(const vec v[3], const int taps, const int quick, vchoice *middle, vchoice *last)
 {
     vec best = v[0];

@@ -363,7 +363,8 @@ static void FC_NAME(pool_max)(const fc_pool_strip *s)
 }
 static void FC_NAME(pool_argmax)(const fc_pool_strip *s)
 {
-    FC_NAME(pool_operate)(s, FC_NAME(pool_quick_argmax_any), FC_NAME(pool_quick_argmax_2), FC_NAME(pool_quick_argmax_3));
+    FC_NAME(pool_operate)(s, FC_NAME(pool_quick_argmax_any), FC_NAME(pool_quick_argmax_2),
+                          FC_NAME(pool_quick_argmax_3));
 }
 static void FC_NAME(pool_mean)(const fc_pool_strip *s)
 {
@@ -371,7 +372,8 @@ static void FC_NAME(pool_mean)(const fc_pool_strip *s)
 }
 static void FC_NAME(pool_max_gradient)(const fc_pool_strip *s)
 {
-    FC_NAME(pool_operate)(s, FC_NAME(pool_quick_gradient_any), FC_NAME(pool_quick_gradient_2), FC_NAME(pool_quick_gradient_3));
+    FC_NAME(pool_operate)(s, FC_NAME(pool_quick_gradient_any), FC_NAME(pool_quick_gradient_2),
+                          FC_NAME(pool_quick_gradient_3));
 }
 
 /* Each row of dy, over the taps that count, goes to all rows of its windows. */
