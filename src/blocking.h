@@ -34,6 +34,10 @@ enum { FC_PACKING_PANELS = 32 };
  * is all that L2 holds, for a panel of weights stays in L1. */
 enum { FC_IMAGE_BLOCK_BYTES = 256 << 10, FC_DIRECT_IMAGE_BYTES = 512 << 10 };
 
+/* Columns that im2col gathers of a few pixels, half of an L2: all weights stream past them, once more for each block of
+ * columns that does not fit; and of each what the inner products of one step of the reduction read from L1. */
+enum { FC_PIXEL_COLUMNS_BYTES = 512 << 10, FC_PIXEL_DEPTH_BYTES = 4 << 10 };
+
 /* With lanes along channels: a block's outputs of one panel, in L2; pixels of a plane that a 1x1 kernel takes as one
  * row, so that its tiles are full whatever the width. */
 enum { FC_DIRECT_C_BYTES = 256 << 10, FC_DIRECT_MERGED_PIXELS = 1024 };

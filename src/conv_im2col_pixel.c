@@ -38,7 +38,12 @@ static void gather_column(const fc_correlation *c, const char *x, ptrdiff_t pixe
             next++;
         const fc_run run = {0, 0, next - t};
         const char *from = inside ? fc_at(c, x, h * c->x_h + w * c->x_w) : x;
-        c->kernels->pack_runs(fc_at(c, dst, t), c->taps, from, c->x_c, c->x_w, c->q, &run, inside, inside ? 0 : 1);
+        if (c->taps == 1 && c->x_c == 1 && inside) { /* a fully connected layer: its channels are one run */
+            const fc_run all = {0, 0, c->q};
+            c->kernels->pack_runs(dst, 0, from, 0, 1, 1, &all, 1, 0);
+        } else {
+            c->kernels->pack_runs(fc_at(c, dst, t), c->taps, from, c->x_c, c->x_w, c->q, &run, inside, inside ? 0 : 1);
+        }
     }
 }
 
@@ -60,24 +65,26 @@ static void pixel_task(void *context, ptrdiff_t task, int thread)
         c_offset[j] = n * c->y_n + p / c->ow * c->y_h + p % c->ow * c->y_w;
         gather_column(c, fc_at(c, c->x, n * c->x_n + group * c->q * c->x_c), p, fc_at(c, gathered, b_offset[j]));
     }
-    fc_dot_tile tile = {
-        .lines = 1,
-        .width = fc_depth(c),
-        .a_row = c->w_m,
-        .b = gathered,
-        .c_row = c->y_c,
-        .relu = c->relu,
-    };
-    for (ptrdiff_t m = m0; m < m1; m += kernels->dot_rows) {
-        tile.rows = (int)fc_min(kernels->dot_rows, m1 - m);
-        tile.a = fc_at(c, c->weights, group * c->w_group + m * c->w_m);
-        tile.c = fc_at(c, c->y, (group * c->m + m) * c->y_c);
-        tile.row_bias = c->bias ? fc_at(c, c->bias, group * c->m + m) : NULL;
+    const ptrdiff_t depth = fc_depth(c), step = (ptrdiff_t)(FC_PIXEL_DEPTH_BYTES / c->element);
+    fc_dot_tile tile = {.lines = 1, .a_row = c->w_m, .c_row = c->y_c};
+    for (ptrdiff_t k = 0; k < depth; k += step) {
+        const int last = k + step >= depth;
+        tile.width = fc_min(step, depth - k);
+        tile.b = fc_at(c, gathered, k);
+        tile.accumulate = k > 0;
+        tile.relu = c->relu && last;
         for (ptrdiff_t j = 0; j < columns; j += kernels->dot_columns) {
             tile.columns = (int)fc_min(kernels->dot_columns, columns - j);
             tile.b_offset = b_offset + j;
             tile.c_offset = c_offset + j;
-            kernels->dot_tile(&tile);
+            for (ptrdiff_t m = m0; m < m1; m += kernels->dot_rows) {
+                const ptrdiff_t channel = group * c->m + m;
+                tile.rows = (int)fc_min(kernels->dot_rows, m1 - m);
+                tile.a = fc_at(c, c->weights, group * c->w_group + m * c->w_m + k);
+                tile.c = fc_at(c, c->y, channel * c->y_c);
+                tile.row_bias = c->bias && last ? fc_at(c, c->bias, channel) : NULL;
+                kernels->dot_tile(&tile);
+            }
         }
     }
 }
@@ -101,7 +108,7 @@ void fc_correlate_few_pixels(const fc_correlation *c, int threads, fc_workspace 
 {
     pixel_job job = {.c = c, .filter_blocks = fc_ceil_div(c->m, FILTERS), .column_step = column_step(c)};
     const ptrdiff_t columns = c->n * c->oh * c->ow;
-    const ptrdiff_t fitting = FC_A_BLOCK_BYTES / (job.column_step * (ptrdiff_t)c->element);
+    const ptrdiff_t fitting = FC_PIXEL_COLUMNS_BYTES / (job.column_step * (ptrdiff_t)c->element);
     job.columns = fc_max(1, fc_min(fc_min(columns, COLUMNS), fitting));
     job.column_blocks = fc_ceil_div(columns, job.columns);
     const ptrdiff_t tasks = c->groups * job.filter_blocks * job.column_blocks;

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gradients import numerical_gradient
 
+import fastconv
 from fastconv import reference, zoo
 from fastconv.zoo import blas, kinds
 
@@ -242,6 +243,23 @@ def test_blas_has_one_thread_meanwhile(rng: np.random.Generator) -> None:
     with blas.single_thread(), blas.single_thread():
         pass
     assert threads() == before
+
+
+@pytest.mark.parametrize("shape", [(1100, 3, 2000), (3, 1100, 2000), (2000, 1100, 3)])
+def test_large_products_in_parts(shape: tuple[int, int, int], rng: np.random.Generator) -> None:
+    pytest.importorskip("threadpoolctl")
+    m, depth, n = shape
+    a, b = rng.integers(-9, 10, (m, depth)).astype(float), rng.integers(-9, 10, (depth, n)).astype(float)
+    np.testing.assert_array_equal(blas.product(a, b), a @ b)
+    results = []
+    for threads in (1, 2, 3):
+        with fastconv.threads(threads), blas.single_thread():
+            out = np.empty((m, n))
+            assert blas.product(a / 7, b / 7, out) is out
+            results.append(out)
+            np.testing.assert_array_equal(blas.product(a, b), a @ b)  # whole numbers: exact
+    np.testing.assert_array_equal(results[1], results[0])
+    np.testing.assert_array_equal(results[2], results[0])
 
 
 def test_without_threadpoolctl(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:

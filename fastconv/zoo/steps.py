@@ -16,6 +16,7 @@ import numpy as np
 import fastconv
 from fastconv.arrays import Array
 from fastconv.zoo import kinds
+from fastconv.zoo.blas import product
 from fastconv.zoo.kinds import Layer, Shape
 
 __all__ = ["Chain", "Step", "Watch", "step_of"]
@@ -140,7 +141,7 @@ class _Dense(Step[kinds.Dense]):
             activation = None if self.layer.linear else "relu"
             self.y = fastconv.conv2d(_pixels(self.x), _pixels(w), b, activation=activation)[:, :, 0, 0]
             return self.y
-        self.y = self.x @ w.T
+        self.y = product(self.x, w.T)
         self.y += b
         if not self.layer.linear:
             np.maximum(self.y, 0, out=self.y)
@@ -150,9 +151,9 @@ class _Dense(Step[kinds.Dense]):
         if not self.layer.linear:
             _through_relu(dy, self.y)
         # Into the array of the last pass: the pages of a new one would cost more than the product.
-        dw = np.matmul(dy.T, self.x, out=self.gradients.get("weight"))
+        dw = product(dy.T, self.x, out=self.gradients.get("weight"))
         self.gradients = {"weight": dw, "bias": dy.sum(axis=0)}
-        return (dy @ self.parameters["weight"]).reshape(self.shape) if needs_dx else None
+        return product(dy, self.parameters["weight"]).reshape(self.shape) if needs_dx else None
 
 
 class _PositionBias(Step[kinds.PositionBias]):
