@@ -3,6 +3,7 @@
 #define FC_CONV_DIRECT_H
 
 #include "correlation.h"
+#include "image_block.h"
 
 /* conv_direct_pixels.c: why it cannot serve, or NULL. The steps of the reduction go channel by channel in both. */
 const char *fc_direct_pixels_refusal(const fc_correlation *c);
@@ -19,11 +20,12 @@ void fc_direct_weight_pixels_correlate(const fc_correlation *c, int threads, fc_
 double fc_direct_weight_channels_cycles(const fc_correlation *c);
 void fc_direct_weight_channels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace);
 
-/* Copying one image's group into padded rows: by vectors, unless its pixels lie apart. */
+/* Copying one image's group into padded rows, of the phases that taps reach: by vectors, unless its pixels lie apart. */
 static inline double fc_direct_copy_cycles(const fc_correlation *c)
 {
-    const double element = c->stride_w == 1 && c->x_w == 1 ? 1.5 / (double)c->kernels->lanes : 1.0;
-    return (double)c->q * (double)c->oh * (double)c->stride_h * (double)c->ow * (double)c->stride_w * element;
+    const double element = c->stride_w == 1 && c->x_w == 1 ? 1.5 / (double)c->kernels->lanes : 2.0;
+    const double phases = (double)fc_image_block_for(c, 1).phases;
+    return (double)c->q * (double)c->oh * (double)c->stride_h * (double)c->ow * phases * element;
 }
 
 #endif

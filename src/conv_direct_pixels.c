@@ -84,10 +84,10 @@ static void fill_offsets(const direct_job *job)
     }
 }
 
-/* One row of pixels [0, columns), all panels [a0, a1) of weights; b is the row's first pixel at tap 0. The last
- * vector of an image read in place would end behind it: its pixels are packed. */
+/* One row of pixels [0, columns), all panels [a0, a1) of weights; b is the row's first pixel at tap 0. Of an image read
+ * in place, pixels are packed if the last vector would end behind it, and if they are used often. */
 static void multiply_row(const direct_job *job, fc_tile *tile, const char *weights, ptrdiff_t k, ptrdiff_t a0,
-                         ptrdiff_t a1, const char *b, ptrdiff_t columns, char *y, char *tail_panel, const char *bias)
+                         ptrdiff_t a1, const char *b, ptrdiff_t columns, char *y, char *packed_panel, const char *bias)
 {
     const fc_correlation *c = job->c;
     const ptrdiff_t *offset = job->offset + k;
@@ -98,10 +98,10 @@ static void multiply_row(const direct_job *job, fc_tile *tile, const char *weigh
         tile->columns = (int)fc_min(width, columns - p);
         tile->b = fc_at(c, b, p);
         tile->b_offset = offset;
-        if (job->in_place && tile->columns % c->kernels->lanes) {
+        if (job->in_place && (tile->columns % c->kernels->lanes || a1 - a0 >= FC_PANEL_USES)) {
             const fc_run run = {0, 0, tile->columns};
-            c->kernels->pack_runs(tail_panel, width, tile->b, c->x_c, 1, tile->depth, &run, 1, width);
-            tile->b = tail_panel;
+            c->kernels->pack_runs(packed_panel, width, tile->b, c->x_c, 1, tile->depth, &run, 1, width);
+            tile->b = packed_panel;
             tile->b_offset = NULL;
             tile->ldb = width;
         }

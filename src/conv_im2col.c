@@ -230,14 +230,18 @@ static double cycles(const fc_correlation *c, fc_operation operation)
         return fc_im2col_weight_cycles(c);
     if (fc_serves_few_pixels(c))
         return fc_few_pixels_cycles(c);
-    const fc_gemm gemm = fc_correlation_gemm(c, choose_lanes(c));
+    const fc_lanes lanes = choose_lanes(c);
+    const fc_gemm gemm = fc_correlation_gemm(c, lanes);
     const double gathered = (double)fc_depth(c) * (double)(c->oh * c->ow) * fc_gather_cycles(c);
     /* Finding the runs of a panel costs as much for one channel as for many. */
     const double panels = (double)fc_ceil_div(c->oh * c->ow, c->kernels->tile_columns);
     const double runs = panels * (double)c->taps * (double)fc_depth_blocks(fc_depth(c)) * 120;
     /* Panels are written and read again through L2: 1x1 layers were 7 % slower than products of pixels in place. */
     const double products = 1.07 * fc_gemm_cycles(&gemm);
-    return fc_packing_cycles(c) + (double)(c->n * c->groups) * (products + gathered + runs);
+    const double calls = 40 * (double)(fc_a_panels(&gemm) * fc_b_panels(&gemm)) * (double)fc_depth_blocks(fc_depth(c));
+    const double turned =
+        stores_in_place(c, lanes) ? 0 : (double)c->m * (double)(c->oh * c->ow) * 8 / (double)c->kernels->lanes;
+    return fc_packing_cycles(c) + (double)(c->n * c->groups) * (products + calls + gathered + runs + turned);
 }
 
 const fc_conv_algorithm fc_algorithm_im2col = {

@@ -163,11 +163,11 @@ double fc_im2col_weight_cycles(const fc_correlation *c)
 {
     const fc_gemm gemm = weight_gemm(c, c->oh * c->ow);
     const double depth = (double)fc_depth(c), pixels = (double)(c->oh * c->ow);
-    const double turned = depth * pixels * 4 / (double)c->kernels->lanes;
+    const double turned = depth * pixels * 6 / (double)c->kernels->lanes;
     double gathered = 0;
     if (!fc_sees_image_itself(c))
         gathered = depth * (pixels * fc_gather_cycles(c) + (double)fc_depth_blocks(c->oh * c->ow) * 150);
-    return (double)(c->n * c->groups) * (1.1 * fc_gemm_cycles(&gemm) + turned + gathered);
+    return (double)(c->n * c->groups) * (1.2 * fc_gemm_cycles(&gemm) + turned + gathered + 300);
 }
 
 void fc_im2col_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace)

@@ -20,6 +20,7 @@ typedef struct {
     ptrdiff_t blocks, block;           /* of rows of tiles; the one at hand */
     ptrdiff_t first_row, rows, tiles;  /* of the block at hand */
     ptrdiff_t transformed;             /* vectors of channels that need not be transformed */
+    ptrdiff_t row_parts;               /* of the block, for all threads to have a part of few vectors */
     ptrdiff_t dy_ld, sum_ld;           /* between tiles of the transformed dy, and filters of the sum */
     ptrdiff_t x_step, dy_step, sum_step;
     ptrdiff_t filter_blocks;           /* that the product of a point is split into */
@@ -28,22 +29,25 @@ typedef struct {
     atomic_int not_finite;
 } gradient_job;
 
-/* A vector of channels of x, which goes to panels of the micro-kernel's B, or, behind them, of dy. */
+/* Some rows of a vector of channels of x, which goes to panels of the micro-kernel's B, or, behind them, of dy. */
 static void transform_task(void *context, ptrdiff_t task, int thread)
 {
     const gradient_job *job = context;
     const fc_winograd_plan *plan = &job->plan;
     const fc_correlation *c = &plan->c;
     const ptrdiff_t lanes = c->kernels->lanes, width = c->kernels->tile_columns, of_x = fc_ceil_div(c->q, lanes);
-    task += job->transformed;
+    const ptrdiff_t row = fc_part(job->rows, job->row_parts, task % job->row_parts);
+    const ptrdiff_t rows = fc_part(job->rows, job->row_parts, task % job->row_parts + 1) - row;
+    task = task / job->row_parts + job->transformed;
     const int is_x = task < of_x;
     const fc_winograd_planes p = is_x ? fc_winograd_planes_of_x(plan) : fc_winograd_planes_of_y(plan);
     const ptrdiff_t first = (is_x ? task : task - of_x) * lanes, channels = is_x ? c->q : job->filters;
     const ptrdiff_t origin = job->group * p.channels + (is_x ? 0 : job->first_filter);
     char *to = is_x ? fc_at(c, job->x, first / width * width * job->tiles + first % width) : fc_at(c, job->dy, first);
-    fc_winograd_transform_tiles(plan, &p, origin + first, fc_min(lanes, channels - first),
-                                job->first_row, job->rows, job->scratch + (size_t)thread * job->scratch_bytes, to,
-                                is_x ? width : job->dy_ld, is_x ? job->x_step : job->dy_step);
+    const ptrdiff_t ld = is_x ? width : job->dy_ld;
+    fc_winograd_transform_tiles(plan, &p, origin + first, fc_min(lanes, channels - first), job->first_row + row, rows,
+                                job->scratch + (size_t)thread * job->scratch_bytes,
+                                fc_at(c, to, row * plan->tiles.ow * ld), ld, is_x ? job->x_step : job->dy_step);
 }
 
 /* One point of a block of filters: sum += dy^T x over the tiles of the block. */
@@ -111,7 +115,9 @@ static void sum_slab(gradient_job *job, int threads)
         job->rows = fc_part(plan->rows, job->blocks, job->block + 1) - job->first_row;
         job->tiles = job->rows * plan->tiles.ow;
         job->transformed = job->blocks == 1 && job->first_filter > 0 ? of_x : 0;
-        fc_parallel_for(threads, of_x + fc_ceil_div(job->filters, lanes) - job->transformed, transform_task, job);
+        const ptrdiff_t vectors = of_x + fc_ceil_div(job->filters, lanes) - job->transformed;
+        job->row_parts = threads > 1 ? fc_min(job->rows, fc_ceil_div(4 * threads, vectors)) : 1;
+        fc_parallel_for(threads, vectors * job->row_parts, transform_task, job);
         fc_parallel_for(threads, plan->points * job->filter_blocks, multiply_task, job);
     }
 }

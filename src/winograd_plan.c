@@ -22,6 +22,14 @@ static int tap_places(const fc_correlation *c, int r, int at[FC_WINOGRAD_TAPS], 
     return seen == (1 << r * r) - 1;
 }
 
+/* The fewest blocks: some for threads to share if there is one panel of filters, and the register tiles stay full. */
+static ptrdiff_t fewest_blocks(const fc_winograd_plan *plan)
+{
+    const fc_correlation *c = &plan->c;
+    const int one_panel = c->groups == 1 && c->m <= c->kernels->tile_columns;
+    return one_panel ? fc_max(1, fc_min(4, plan->rows * plan->tiles.ow / c->kernels->tile_rows)) : 1;
+}
+
 /* Blocks of rows of tiles. What is computed again follows from them: they depend on the problem alone. Their number is
  * one that threads can share evenly. */
 static ptrdiff_t choose_blocks(const fc_winograd_plan *plan)
@@ -30,7 +38,7 @@ static ptrdiff_t choose_blocks(const fc_winograd_plan *plan)
     const ptrdiff_t bytes_of_tile = plan->points * (ptrdiff_t)tiles->element;
     const ptrdiff_t wanted = fc_min(FC_WINOGRAD_PRODUCTS / plan->points,
                                     FC_WINOGRAD_IMAGE_BYTES / bytes_of_tile / tiles->q);
-    const ptrdiff_t blocks = fc_ceil_div(plan->rows, fc_max(1, wanted / tiles->ow));
+    const ptrdiff_t blocks = fc_max(fewest_blocks(plan), fc_ceil_div(plan->rows, fc_max(1, wanted / tiles->ow)));
     const ptrdiff_t even = blocks == 1 ? 1 : blocks < 8 ? 2 : blocks < 32 ? 4 : 8;
     return fc_min(plan->rows, fc_ceil_div(blocks, even) * even);
 }
@@ -110,10 +118,10 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     const double tile_vectors = (double)(plan.rows * plan.tiles.ow) * (double)fc_ceil_div(c->q, c->kernels->lanes);
     const double step = fc_tile_step_cycles((double)tiles / tile_panels);
     const double image = tile_vectors * points * 5;
-    const double filters = c->held ? 0 : blocks * (double)c->m * q * (double)(r * r + plan.points) * 6 / lanes;
-    const double products = points * blocks * tile_panels * panels * step * q;
-    const double output = (double)c->m * (double)(plan.rows * plan.tiles.ow) / lanes * points * 5;
-    return (double)c->groups * (image + filters + products + output);
+    const double filters = c->held ? 0 : blocks * (double)c->m * q * (double)(r * r + plan.points) * 8 / lanes;
+    const double products = points * blocks * tile_panels * panels * (step * q + 40);
+    const double output = (double)fc_ceil_div(c->m, c->kernels->lanes) * (double)(plan.rows * plan.tiles.ow) * points * 5;
+    return 10000 + (double)c->groups * (image + filters + products + output);
 }
 
 /* Both transforms with the channels' turning, the products, and the sum read and written once a block. */
@@ -124,7 +132,7 @@ double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r)
     const double lanes = (double)c->kernels->lanes, points = (double)plan.points;
     const double tiles = (double)(plan.rows * plan.tiles.ow);
     const double q = (double)fc_ceil_div(c->q, c->kernels->lanes), k = (double)fc_ceil_div(c->m, c->kernels->lanes);
-    const double transforms = tiles * (q + k) * points * 5;
+    const double transforms = tiles * (q + k) * points * 16; /* written to L3 */
     const double panels = (double)fc_ceil_div(c->m, c->kernels->tile_rows);
     const double columns = (double)fc_ceil_div(c->q, c->kernels->tile_columns);
     const double products = 1.15 * points * tiles * panels * columns * fc_tile_step_cycles((double)c->m / panels);
