@@ -26,6 +26,7 @@ from fastconv.arrays import (
     readable,
 )
 from fastconv.geometry import Ints, Padding, Pads, Pair, Sliding, integer
+from fastconv.remember import remembered
 from fastconv.threads import get_num_threads
 from fastconv.winograd import core_algorithm
 
@@ -48,15 +49,13 @@ class Convolution(NamedTuple):
     groups: int
 
     @classmethod
+    @remembered
     def of(
         cls, rank: int, stride: Ints, padding: Padding, dilation: Ints, groups: SupportsIndex, layout: str
     ) -> Convolution:
         """Check the arguments of a layer with ``rank`` spatial axes."""
-        # What equals an int need not be one: only ints are looked up.
-        ints = type(stride) is int and type(padding) is int and type(dilation) is int and type(groups) is int
-        if ints and type(layout) is str:
-            return _checked(rank, stride, padding, dilation, groups, layout)  # type: ignore[arg-type]  # are hashable
-        return _check(rank, stride, padding, dilation, groups, layout)
+        sliding = Sliding.of(rank, stride, padding, dilation)
+        return cls(find_layout(layout, rank), sliding, integer(groups, "groups", 1))
 
     def core(
         self, dtype: DType, n: int, c: int, size: Pair, k: int, kernel: Pair, output: Pair, pads: Pads
@@ -84,16 +83,6 @@ class Convolution(NamedTuple):
             raise ValueError(f"the {k} filters of {w_name} do not divide into groups={groups}")
         output, pads = sliding.over(size, kernel, strict)
         return self.core(dtype, n, c, size, k, kernel, output, pads), layout.shape(n, k, output), k
-
-
-def _check(
-    rank: int, stride: Ints, padding: Padding, dilation: Ints, groups: SupportsIndex, layout: str
-) -> Convolution:
-    sliding = Sliding.of(rank, stride, padding, dilation)
-    return Convolution(find_layout(layout, rank), sliding, integer(groups, "groups", 1))
-
-
-_checked = lru_cache(maxsize=256)(_check)
 
 
 def ready(layout: Layout, w: Array, b: Array | None, dtype: DType) -> tuple[Array, Array | None]:

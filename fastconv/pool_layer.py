@@ -26,6 +26,7 @@ from fastconv.arrays import (
     readable,
 )
 from fastconv.geometry import Ints, Padding, Pair, Sliding, check_windows_hold_pixels, pair
+from fastconv.remember import remembered
 from fastconv.threads import get_num_threads
 
 _OUTPUT = "the output of this pool is"
@@ -41,6 +42,7 @@ class Pool(NamedTuple):
     strict: bool
 
     @classmethod
+    @remembered
     def of(
         cls,
         rank: int,
@@ -53,11 +55,9 @@ class Pool(NamedTuple):
         strict: bool = False,
     ) -> Pool:
         """Check the arguments of a layer with ``rank`` spatial axes."""
-        # What equals an int need not be one: only ints are looked up.
-        ints = type(kernel_size) is int and type(padding) is int and type(dilation) is int
-        if ints and (stride is None or type(stride) is int) and type(layout) is str:
-            return _checked(rank, kernel_size, stride, padding, dilation, bool(ceil_mode), layout, bool(strict))  # type: ignore[arg-type]  # are hashable
-        return _check(rank, kernel_size, stride, padding, dilation, ceil_mode, layout, strict)
+        kernel = pair(kernel_size, rank, "kernel_size")
+        sliding = Sliding.of(rank, kernel_size if stride is None else stride, padding, dilation)
+        return cls(find_layout(layout, rank), kernel, sliding, bool(ceil_mode), bool(strict))
 
     @lru_cache(maxsize=256)  # noqa: B019 - of small layers a fifth of the time, and nothing is kept alive but numbers
     def problem(self, dtype: DType, shape: Shape, name: str = "x") -> tuple[_core.PoolProblem | None, Shape]:
@@ -69,24 +69,6 @@ class Pool(NamedTuple):
         steps = sliding.stride + sliding.dilation + pads
         core = _core.PoolProblem(dtype, self.layout.nhwc, n, c, *size, *self.kernel, *output, *steps) if n else None
         return core, self.layout.shape(n, c, output)
-
-
-def _check(
-    rank: int,
-    kernel_size: Ints,
-    stride: Ints | None,
-    padding: Padding,
-    dilation: Ints,
-    ceil_mode: bool,
-    layout: str,
-    strict: bool,
-) -> Pool:
-    kernel = pair(kernel_size, rank, "kernel_size")
-    sliding = Sliding.of(rank, kernel_size if stride is None else stride, padding, dilation)
-    return Pool(find_layout(layout, rank), kernel, sliding, bool(ceil_mode), bool(strict))
-
-
-_checked = lru_cache(maxsize=256)(_check)
 
 
 def max_pool(pool: Pool, x: ArrayLike, return_indices: bool, out: Array | None) -> Array | tuple[Array, Array]:
