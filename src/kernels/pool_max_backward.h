@@ -34,9 +34,9 @@ FC_INLINE void FC_NAME(pool_window_row)(const FC_NAME(pool_backward_call) *call,
         if (!single && inside)
             FC_NAME(pool_ask_ahead)(rows, strip, taps, stride);
         if (!single && edge->whole)
-            FC_NAME(pool_step)(call, planes, edge, rows, strip, shared, carry, taps, stride, pair, 1, quick, inside);
+            FC_NAME(pool_step)(call, planes, edge, rows, strip, shared, carry, taps, stride, pair, single, 1, quick, inside);
         else
-            FC_NAME(pool_step)(call, planes, edge, rows, strip, shared, carry, taps, stride, pair, 0, quick, inside);
+            FC_NAME(pool_step)(call, planes, edge, rows, strip, shared, carry, taps, stride, pair, single, 0, quick, inside);
     }
 }
 
@@ -66,9 +66,10 @@ FC_INLINE FC_NAME(pool_window_rows) FC_NAME(pool_rows_of)(const fc_pool_max_back
 
 /* Plane n, or planes n and n + 1. Returns lanes that are NaN if a maximum that does not hand NaN on has seen one (or
  * both infinities). */
-FC_INLINE vec FC_NAME(pool_backward_plane)(const FC_NAME(pool_backward_call) *call, ptrdiff_t n, const int taps,
+FC_INLINE vec FC_NAME(pool_backward_plane)(const FC_NAME(pool_backward_call) *given, ptrdiff_t n, const int taps,
                                            const int stride, const int pair, const int single, const int quick)
 {
+    const FC_NAME(pool_backward_call) own_call = *given, *call = &own_call;  /* nothing that is stored may change it */
     const fc_pool_max_backward *g = call->g;
     const real *x = (const real *)g->x + n * g->x_next, *dy = (const real *)g->dy + n * g->dy_next;
     real *dx = (real *)g->dx + n * g->dx_next;
@@ -89,8 +90,8 @@ FC_INLINE vec FC_NAME(pool_backward_plane)(const FC_NAME(pool_backward_call) *ca
         for (int a = 0; a < kept; a++) {
             FC_NAME(pool_shared_row) *row = shared + strip * kept + a;
             row->sum = (vec){0};
-            row->best = FC_NAME(pool_reduce_taps)(call, &planes, edge + strip, strip, above.x[a], taps, stride, pair, 0,
-                                                  quick, 0, &row->middle, &row->last);
+            row->best = FC_NAME(pool_reduce_taps)(call, &planes, edge + strip, strip, above.x[a], taps, stride, pair,
+                                                  single, 0, quick, 0, &row->holder);
         }
     for (ptrdiff_t q = begin; q < end; q++) {
         FC_NAME(pool_window_rows) rows = FC_NAME(pool_rows_of)(g, q, x, dy, dx, taps, stride);
@@ -188,8 +189,8 @@ static void FC_NAME(pool_max_backward)(const fc_pool_max_backward *pass)
             call.index[b][i] = (lane_int)(inside ? column + b : LANES - 1) + upper * LANES;
         }
     }
-    call.middle = g->taps == 3 ? vgreater(outside, vset1(0)) : vchoice_all(0);
-    call.last = vgreater(outside, vset1((real)(g->taps - 2)));
+    call.outside.before_middle = vno_larger(vchoice_all(1), outside, vset1(0));
+    call.outside.before_last = vno_larger(vchoice_all(1), outside, vset1((real)(g->taps - 2)));
     if (pair) {
         /* The pair's one strip: rows are loaded whole, and stored from a half or, zipped, from a vector. */
         edge->load[0] = (1u << g->width) - 1;

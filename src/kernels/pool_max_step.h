@@ -7,12 +7,17 @@
 /* Loops over taps: as many as there are at most, for one instance does not know how many. */
 #define FC_UNROLL_TAPS _Pragma("GCC unroll 3")
 
-/* A row that windows to come have in common with those before: its maxima, what dy has given them so far, and which of
- * up to three taps holds each: the last where it is larger than all before, else the middle one where it is larger than
- * the first. (Written and read member by member: a copy of the whole goes through memory.) */
+/* Which of up to three taps (or rows) holds a maximum: the last where `before_last` is not set, which says that it is no
+ * larger than those before it; else the middle one where `before_middle` is not set; else the first. */
+typedef struct {
+    vchoice before_middle, before_last;
+} FC_NAME(pool_holder);
+
+/* A row that windows to come have in common with those before: its maxima, which tap holds each, and what dy has given
+ * them so far. (Written and read member by member: a copy of the whole goes through memory.) */
 typedef struct {
     vec best, sum;
-    vchoice middle, last;
+    FC_NAME(pool_holder) holder;
 } FC_NAME(pool_shared_row);
 
 /* The lanes of a strip that are inside: of each load of a row of x, of each store of a row of dx, and of dy. */
@@ -30,7 +35,7 @@ typedef struct {
     const fc_pool_max_backward *g;
     const FC_NAME(pool_edge) *edge;
     FC_NAME(pool_shared_row) *shared;  /* FC_POOL_SHARED_ROWS of each strip */
-    vchoice middle, last;              /* lanes of the first strip whose taps before these are outside */
+    FC_NAME(pool_holder) outside;      /* of the first strip: lanes whose taps before these are outside are not set */
     vmask index[3], back;              /* of a pair: columns of each tap, and lanes one column back */
 } FC_NAME(pool_backward_call);
 
@@ -44,7 +49,7 @@ typedef struct {
 /* The taps of a strip's windows in a row. */
 FC_INLINE void FC_NAME(pool_row_taps)(const FC_NAME(pool_backward_call) *call, const FC_NAME(pool_edge) *edge,
                                       const real *row, ptrdiff_t x_next, const int taps, const int stride,
-                                      const int pair, const int whole, vec v[3])
+                                      const int pair, const int single, const int whole, vec v[3])
 {
     const vec missing = vset1(-(real)INFINITY);
 #if FC_HAS_PERMUTE2
@@ -68,72 +73,83 @@ FC_INLINE void FC_NAME(pool_row_taps)(const FC_NAME(pool_backward_call) *call, c
     const vec low = FC_LOAD(0, 0), high = FC_LOAD(LANES, 1);
     v[0] = vdeal_evens(low, high);
     v[1] = vdeal_odds(low, high);
-    /* The first taps of the windows one on; of the last, the next column. */
+    /* The first taps of the windows one on; of the last, the next column: of an only strip it is outside. */
     if (taps == 3)
-        v[2] = vshift_out(v[0], whole ? vset1(row[2 * LANES]) : FC_LOAD(2 * LANES, 2));
+        v[2] = vshift_out(v[0], single ? missing : whole ? vset1(row[2 * LANES]) : FC_LOAD(2 * LANES, 2));
 #undef FC_LOAD
 }
 
-/* The maximum of `taps` vectors, and where it is in addition to what `middle` and `last` say. The quick maximum takes
+/* The maximum of `taps` vectors, and which holds it, as far as `holder` does not say so already. The quick maximum takes
  * no NaN that comes second: whoever calls it notes those. */
-FC_INLINE vec FC_NAME(pool_largest)(const vec v[3], const int taps, const int quick, vchoice *middle, vchoice *last)
+FC_INLINE vec FC_NAME(pool_largest)(const vec v[3], const int taps, const int quick, FC_NAME(pool_holder) *holder)
 {
     vec best = v[0];
     FC_UNROLL_TAPS
     for (int b = 1; b < taps; b++) {
-        const vchoice chosen = quick ? vgreater(v[b], best) : vbeats(v[b], best);
-        best = quick ? vmax(v[b], best) : vtake(chosen, v[b], best);
-        if (b < taps - 1)
-            *middle |= chosen;
-        else
-            *last |= chosen;
+        vchoice *before = b < taps - 1 ? &holder->before_middle : &holder->before_last;
+        if (quick) {
+            *before = vno_larger(*before, v[b], best);
+            best = vmax(v[b], best);
+        } else {
+            const vchoice chosen = vbeats(v[b], best);
+            *before = vchoice_but(*before, chosen);
+            best = vtake(chosen, v[b], best);
+        }
     }
     return best;
 }
 
-/* Gives each lane of v to the tap (or row) of `taps` that holds its maximum. */
-FC_INLINE void FC_NAME(pool_deal)(vec v, vchoice middle, vchoice last, const int taps, vec part[3])
+/* Lanes whose maximum tap b of `taps` holds, but for the last tap: those are `before_last` not. */
+FC_INLINE vchoice FC_NAME(pool_held_by)(FC_NAME(pool_holder) holder, int b, const int taps)
 {
-    part[taps - 1] = vwhere(last, v);
-    v = vunless(last, v);
-    if (taps == 3) {
-        part[1] = vwhere(middle, v);
-        v = vunless(middle, v);
-    }
-    part[0] = v;
+    if (taps == 2)
+        return holder.before_last;
+    return b ? vchoice_but(holder.before_last, holder.before_middle)
+             : vchoice_and(holder.before_last, holder.before_middle);
+}
+
+/* `sum`, or zero if it is new, and v in the lanes whose maximum tap b holds. */
+FC_INLINE vec FC_NAME(pool_give)(FC_NAME(pool_holder) holder, int b, const int taps, const int more, vec sum, vec v)
+{
+    if (b == taps - 1)
+        return vunless(holder.before_last, v);
+    const vchoice held = FC_NAME(pool_held_by)(holder, b, taps);
+    return more ? vadd_where(held, sum, v) : vwhere(held, v);
 }
 
 /* Reduces a row of a strip to its maxima; a row outside the image, which is NULL, is less than any other. */
 FC_INLINE vec FC_NAME(pool_reduce_taps)(const FC_NAME(pool_backward_call) *call, FC_NAME(pool_backward_pair) *planes,
                                         const FC_NAME(pool_edge) *edge, ptrdiff_t strip, const real *x, const int taps,
-                                        const int stride, const int pair, const int whole, const int quick,
-                                        const int inside, vchoice *middle, vchoice *last)
+                                        const int stride, const int pair, const int single, const int whole,
+                                        const int quick, const int inside, FC_NAME(pool_holder) *holder)
 {
-    *middle = !whole && strip == 0 ? call->middle : vchoice_all(0);
-    *last = !whole && strip == 0 ? call->last : vchoice_all(0);
+    *holder = (FC_NAME(pool_holder)){vchoice_all(1), vchoice_all(1)};
+    if (!whole && strip == 0)
+        *holder = call->outside;
     if (!inside && !x)
         return vset1(-(real)INFINITY);
     vec v[3] = {{0}, {0}, {0}};
     /* A pair's row is loaded as a whole, and its taps are picked from that. */
     const real *row = pair ? x : x + strip * LANES * stride - call->g->pad_left;
-    FC_NAME(pool_row_taps)(call, edge, row, planes->x_next, taps, stride, pair, whole, v);
-    /* All taps of a whole strip but its last columns', which the next strip has, are among the first `stride`. */
+    FC_NAME(pool_row_taps)(call, edge, row, planes->x_next, taps, stride, pair, single, whole, v);
+    /* All taps of a whole strip but its last columns', which the next strip has, are among the first `stride`; so are
+     * those of an only strip, for its windows cover all columns. */
     if (quick) {
         vec seen = v[0];
-        for (int b = 1; b < (whole ? stride : taps); b++)
+        for (int b = 1; b < (whole || single ? stride : taps); b++)
             seen += v[b];
         planes->seen += seen;
     }
-    return FC_NAME(pool_largest)(v, taps, quick, middle, last);
+    return FC_NAME(pool_largest)(v, taps, quick, holder);
 }
 
 FC_INLINE vec FC_NAME(pool_window_dy)(const FC_NAME(pool_backward_pair) *planes, const FC_NAME(pool_edge) *edge,
                                       const real *dy, const int pair, const int whole)
 {
-    if (whole)
-        return vload(dy);
-    const vec v = vload_lanes(dy, edge->outputs);
-    return pair ? vload_lanes_else(dy + planes->dy_next - LANES / 2, planes->outputs, v) : v;
+    vec v = whole ? vload(dy) : vload_lanes(dy, edge->outputs);
+    if (pair)
+        v = vload_lanes_else(dy + planes->dy_next - LANES / 2, planes->outputs, v);
+    return v + (vec){0};  /* no -0.0, so that what is given once is as what is added to zero */
 }
 
 /* v, one window on: its first lane is the last of what was there before. */
@@ -150,17 +166,18 @@ FC_INLINE vec FC_NAME(pool_on)(const FC_NAME(pool_backward_call) *call, vec befo
 /* A row of dx from what its windows gave it; `carry` is what the strip before has for the columns of this one. */
 FC_INLINE void FC_NAME(pool_store_row)(const FC_NAME(pool_backward_call) *call,
                                        const FC_NAME(pool_backward_pair) *planes, const FC_NAME(pool_edge) *edge,
-                                       real *dx, vec sum, vchoice middle, vchoice last, vec carry[2], const int taps,
+                                       real *dx, vec sum, FC_NAME(pool_holder) holder, vec carry[2], const int taps,
                                        const int stride, const int pair, const int whole)
 {
     vec part[3] = {{0}, {0}, {0}};
-    FC_NAME(pool_deal)(sum, middle, last, taps, part);
     /* Column stride * j + b is tap b of window j, tap b + stride of the one before, and so on. */
     FC_UNROLL_TAPS
-    for (int b = taps - 1; b >= stride; b--) {
-        const vec on = FC_NAME(pool_on)(call, carry[b - stride], part[b], pair);
-        carry[b - stride] = part[b];
-        part[b - stride] += on;
+    for (int b = taps - 1; b >= 0; b--) {
+        const int more = b + stride < taps;
+        const vec on = more ? FC_NAME(pool_on)(call, carry[b], part[b + stride], pair) : (vec){0};
+        if (more)
+            carry[b] = part[b + stride];
+        part[b] = FC_NAME(pool_give)(holder, b, taps, more, on, sum);
     }
     vec low = part[0], high = part[0];
     if (stride == 2) {
@@ -193,44 +210,40 @@ typedef struct {
 FC_INLINE void FC_NAME(pool_step)(const FC_NAME(pool_backward_call) *call, FC_NAME(pool_backward_pair) *planes,
                                   const FC_NAME(pool_edge) *edge, const FC_NAME(pool_window_rows) *rows,
                                   ptrdiff_t strip, FC_NAME(pool_shared_row) *shared, vec carry[2][2], const int taps,
-                                  const int stride, const int pair, const int whole, const int quick,
-                                  const int inside)
+                                  const int stride, const int pair, const int single, const int whole,
+                                  const int quick, const int inside)
 {
     const int kept = taps - stride;
     vec best[3] = {{0}, {0}, {0}}, sum[3] = {{0}, {0}, {0}};
-    vchoice middle[3] = {0}, last[3] = {0};
+    FC_NAME(pool_holder) holder[3];
     FC_UNROLL_TAPS
     for (int a = 0; a < kept; a++) {
         best[a] = shared[a].best;
         sum[a] = shared[a].sum;
-        middle[a] = shared[a].middle;
-        last[a] = shared[a].last;
+        holder[a] = shared[a].holder;
     }
     FC_UNROLL_TAPS
     for (int a = kept; a < taps; a++)
-        best[a] = FC_NAME(pool_reduce_taps)(call, planes, edge, strip, rows->x[a], taps, stride, pair, whole, quick,
-                                            inside, &middle[a], &last[a]);
+        best[a] = FC_NAME(pool_reduce_taps)(call, planes, edge, strip, rows->x[a], taps, stride, pair, single, whole,
+                                            quick, inside, &holder[a]);
     /* The same down the rows; those above the image hold no maximum. */
-    vchoice middle_row = vchoice_all(!inside && taps == 3 && rows->top == -1);
-    vchoice last_row = vchoice_all(!inside && rows->top == 1 - taps);
-    FC_NAME(pool_largest)(best, taps, quick, &middle_row, &last_row);
+    FC_NAME(pool_holder) row = {vchoice_all(inside || taps == 2 || rows->top != -1),
+                                vchoice_all(inside || rows->top != 1 - taps)};
+    FC_NAME(pool_largest)(best, taps, quick, &row);
     const vec dy = inside || rows->dy ? FC_NAME(pool_window_dy)(planes, edge, rows->dy + strip * LANES, pair, whole)
                                       : (vec){0};
-    vec given[3] = {{0}, {0}, {0}};
-    FC_NAME(pool_deal)(dy, middle_row, last_row, taps, given);
     FC_UNROLL_TAPS
     for (int a = 0; a < taps; a++)
-        sum[a] += given[a];
+        sum[a] = FC_NAME(pool_give)(row, a, taps, a < kept, sum[a], dy);
     const ptrdiff_t column = strip * LANES * stride - call->g->pad_left;
     FC_UNROLL_TAPS
     for (int a = 0; a < stride; a++)
         if (inside || rows->dx[a])
-            FC_NAME(pool_store_row)(call, planes, edge, rows->dx[a] + column, sum[a], middle[a], last[a], carry[a],
-                                    taps, stride, pair, whole);
+            FC_NAME(pool_store_row)(call, planes, edge, rows->dx[a] + column, sum[a], holder[a], carry[a], taps, stride,
+                                    pair, whole);
     for (int a = 0; a < kept; a++) {
         shared[a].best = best[a + stride];
         shared[a].sum = sum[a + stride];
-        shared[a].middle = middle[a + stride];
-        shared[a].last = last[a + stride];
+        shared[a].holder = holder[a + stride];
     }
 }

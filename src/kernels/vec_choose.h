@@ -13,6 +13,10 @@
 #define vadd_where_equal FC_NAME(vec_add_where_equal)
 #define vwhere FC_NAME(vec_where)
 #define vunless FC_NAME(vec_unless)
+#define vadd_where FC_NAME(vec_add_where)
+#define vno_larger FC_NAME(vec_no_larger)
+#define vchoice_and FC_NAME(vec_choice_and)
+#define vchoice_but FC_NAME(vec_choice_but)
 #define vchoice_all FC_NAME(vec_choice_all)
 #define vload_lanes_else FC_NAME(vec_load_lanes_else)
 #define vdeal_evens FC_NAME(vec_deal_evens)
@@ -28,12 +32,14 @@
 #define FC_MM512_INT(operation) _mm512_##operation##_epi32
 #define FC_CMP(operation) _mm512_##operation##_ps_mask
 #define FC_CMP_INT(operation) _mm512_##operation##_epi32_mask
+#define FC_MASK(operation) operation##_mask16
 typedef __mmask16 vchoice;
 #else
 #define FC_MM512(operation) _mm512_##operation##_pd
 #define FC_MM512_INT(operation) _mm512_##operation##_epi64
 #define FC_CMP(operation) _mm512_##operation##_pd_mask
 #define FC_CMP_INT(operation) _mm512_##operation##_epi64_mask
+#define FC_MASK(operation) operation##_mask8
 typedef __mmask8 vchoice;
 #endif
 
@@ -66,8 +72,15 @@ FC_INLINE vec vadd_where_equal(vec sum, vec v, vmask a, vmask b)
 /* v in the chosen lanes, zero in the others; and the other way round. */
 FC_INLINE vec vwhere(vchoice chosen, vec v) { return FC_MM512(maskz_mov)(chosen, v); }
 FC_INLINE vec vunless(vchoice chosen, vec v) { return FC_MM512(mask_blend)(chosen, v, (vec){0}); }
+/* sum + v in the chosen lanes, sum in the others. */
+FC_INLINE vec vadd_where(vchoice chosen, vec sum, vec v) { return FC_MM512(mask_add)(sum, chosen, sum, v); }
+/* The chosen lanes where a is no larger than b. */
+FC_INLINE vchoice vno_larger(vchoice chosen, vec a, vec b) { return FC_CMP(mask_cmp)(chosen, a, b, _CMP_LE_OQ); }
 /* All lanes or none. */
 FC_INLINE vchoice vchoice_all(int yes) { return (vchoice)-yes; }
+/* Lanes of both, and of the first alone. Operators of C would move the masks to other registers and back. */
+FC_INLINE vchoice vchoice_and(vchoice a, vchoice b) { return FC_MASK(_kand)(a, b); }
+FC_INLINE vchoice vchoice_but(vchoice a, vchoice b) { return FC_MASK(_kandn)(b, a); }
 
 /* The lanes whose bits are set, those of `other` elsewhere; memory of the others is not touched. */
 FC_INLINE vec vload_lanes_else(const real *p, uint32_t lanes, vec other)
@@ -125,7 +138,11 @@ FC_INLINE vec vadd_where_equal(vec sum, vec v, vmask a, vmask b)
 
 FC_INLINE vec vwhere(vchoice chosen, vec v) { return (vec)((vmask)v & chosen); }
 FC_INLINE vec vunless(vchoice chosen, vec v) { return (vec)((vmask)v & ~chosen); }
+FC_INLINE vec vadd_where(vchoice chosen, vec sum, vec v) { return sum + vwhere(chosen, v); }
+FC_INLINE vchoice vno_larger(vchoice chosen, vec a, vec b) { return chosen & (a <= b); }
 FC_INLINE vchoice vchoice_all(int yes) { return -(lane_int)yes - (vmask){0}; }
+FC_INLINE vchoice vchoice_and(vchoice a, vchoice b) { return a & b; }
+FC_INLINE vchoice vchoice_but(vchoice a, vchoice b) { return a & ~b; }
 
 FC_INLINE vec vload_lanes_else(const real *p, uint32_t lanes, vec other)
 {
@@ -197,4 +214,5 @@ FC_INLINE vec vshift_out(vec a, vec b) { return FC_SHUFFLE(a, b, FC_SHIFT_OUT); 
 #undef FC_MM512
 #undef FC_MM512_INT
 #undef FC_CMP
+#undef FC_MASK
 #undef FC_CMP_INT
