@@ -46,16 +46,16 @@ enum { FC_PIXEL_COLUMNS_BYTES = 512 << 10, FC_PIXEL_DEPTH_BYTES = 4 << 10 };
  * row, so that its tiles are full whatever the width. */
 enum { FC_DIRECT_C_BYTES = 256 << 10, FC_DIRECT_MERGED_PIXELS = 1024 };
 
-/* The direct weight gradient with lanes along filters: sums of one panel of filters in a part of L2; pixels of a unit,
- * whose panel of dy is read by all of them. */
-enum { FC_GRADIENT_SUM_BYTES = 256 << 10, FC_GRADIENT_PIXELS = 1024 };
+/* The direct weight gradient with lanes along filters: sums of one panel of filters, and of all panels of a task, in a
+ * part of L2; pixels of a unit. */
+enum { FC_GRADIENT_PANEL_BYTES = 192 << 10, FC_GRADIENT_SUM_BYTES = 384 << 10, FC_GRADIENT_PIXELS = 1024 };
 
 /* Scratch a thread may take; direct and Winograd refuse a problem that needs more, im2col always fits its blocks. */
 enum { FC_SCRATCH_LIMIT = 16 << 20 };
 
-/* Partial weight gradients: how many chunks the reduction is split into at most, and their bytes in sum. More chunks
- * serve more threads, but each is a pass over dw. */
-enum { FC_PARTIAL_CHUNKS = 16, FC_PARTIAL_BYTES = 8 << 20 };
+/* Partial weight gradients: how many chunks the reduction is split into at most, their bytes in sum, and tasks that are
+ * enough for all threads. More chunks make more tasks, but each is a pass over dw. */
+enum { FC_PARTIAL_CHUNKS = 16, FC_PARTIAL_BYTES = 8 << 20, FC_PARTIAL_TASKS = 32 };
 
 /* Pools: what a block of planes reads or writes, an L1 (smaller blocks pay for their calls); with NHWC channels of a
  * block, whose lines are whole, and what a block of their rows takes of an L2. */

@@ -2,8 +2,8 @@
  * image in place, (channel, tap) pairs as rows and pixels as steps, times dy with its channels side by side.
  *
  * Nothing of the im2col matrix is gathered: rows of the image are copied into a padded block, or read where they lie
- * for a 1x1 kernel, and a panel of dy is turned once for all pairs. A task sums one panel of filters over its images in
- * L2.
+ * for a 1x1 kernel, and a panel of dy is turned once for all pairs. A task sums a few panels of filters over its images
+ * in L2, where the pixels of a step wait for all of them.
  */
 #include <math.h>
 
@@ -21,41 +21,47 @@ typedef struct {
     fc_image_block block;
     int in_place;                /* 1x1: the image is read where it lies */
     ptrdiff_t rows;              /* of y in a unit */
+    ptrdiff_t images;            /* of as few pixels that several are one unit */
     ptrdiff_t panels;            /* of filters */
-    ptrdiff_t channel_blocks;
+    ptrdiff_t panel_blocks, channel_blocks;
     size_t image_bytes, dy_bytes, sum_bytes, offset_bytes, scratch_bytes;
     char *scratch;
 } gradient_job;
 
-/* A panel of filters and a block of channels of one group, and the pieces of the thread's scratch. */
+/* Panels of filters and a block of channels of one group, and the pieces of the thread's scratch. */
 typedef struct {
     const gradient_job *job;
-    ptrdiff_t group, m, columns, q, channels, pairs;
+    ptrdiff_t group, m, filters, q, channels, pairs;
     char *image, *dy, *sum;
     ptrdiff_t *row_offset, *step_offset;
 } gradient_task;
 
 static ptrdiff_t most_channels(const gradient_job *job) { return fc_ceil_div(job->c->q, job->channel_blocks); }
 
-/* dy of a unit, a step for each pixel. */
-static void pack_dy(const gradient_task *task, const fc_weight_unit *unit)
+static ptrdiff_t most_panels(const gradient_job *job) { return fc_ceil_div(job->panels, job->panel_blocks); }
+
+/* dy of `columns` filters from m on, a step for each pixel: those from k on, counted from a unit's first. */
+static void pack_dy(const gradient_task *task, const fc_weight_unit *unit, ptrdiff_t m, ptrdiff_t columns, ptrdiff_t k,
+                    ptrdiff_t depth)
 {
     const fc_correlation *c = task->job->c;
-    const ptrdiff_t width = c->kernels->tile_columns;
-    const char *dy = fc_at(c, c->y, unit->n * c->y_n + (task->group * c->m + task->m) * c->y_c + unit->row * c->y_h);
-    const ptrdiff_t merged = c->y_h == c->ow * c->y_w ? unit->rows : 1;
-    for (ptrdiff_t j = 0; j < unit->rows; j += merged) {
-        const char *from = fc_at(c, dy, j * c->y_h);
-        char *to = fc_at(c, task->dy, j * c->ow * width);
+    const ptrdiff_t width = c->kernels->tile_columns, pixels = unit->rows * c->ow;
+    const int dense = c->y_h == c->ow * c->y_w;
+    for (ptrdiff_t done = 0, count; done < depth; done += count) {
+        const ptrdiff_t n = unit->n + (k + done) / pixels, pixel = (k + done) % pixels, column = pixel % c->ow;
+        count = fc_min(depth - done, dense ? pixels - pixel : c->ow - column);
+        const char *from = fc_at(c, c->y, n * c->y_n + (task->group * c->m + m) * c->y_c +
+                                              (unit->row + pixel / c->ow) * c->y_h + column * c->y_w);
+        char *to = fc_at(c, task->dy, done * width);
         if (c->y_c == 1) {
-            const fc_run run = {0, 0, task->columns};
-            c->kernels->pack_runs(to, width, from, c->y_w, 1, merged * c->ow, &run, 1, 0);
+            const fc_run run = {0, 0, columns};
+            c->kernels->pack_runs(to, width, from, c->y_w, 1, count, &run, 1, 0);
             continue;
         }
         const void *channel[64];
-        for (ptrdiff_t i = 0; i < task->columns; i++)
+        for (ptrdiff_t i = 0; i < columns; i++)
             channel[i] = fc_at(c, from, i * c->y_c);
-        c->kernels->pack_columns(to, width, channel, (int)task->columns, c->y_w, merged * c->ow);
+        c->kernels->pack_columns(to, width, channel, (int)columns, c->y_w, count);
     }
 }
 
@@ -68,9 +74,38 @@ static void fill_offsets(const gradient_task *task)
     for (ptrdiff_t i = 0; i < task->pairs && job->in_place; i++)
         task->row_offset[i] = i * c->x_c;
     const ptrdiff_t step = job->in_place ? c->x_h : fc_block_row_step(&job->block, c);
-    for (ptrdiff_t j = 0; j < job->rows; j++)
-        for (ptrdiff_t i = 0; i < c->ow; i++)
-            task->step_offset[j * c->ow + i] = j * step + i;
+    ptrdiff_t *to = task->step_offset;
+    for (ptrdiff_t n = 0; n < job->images; n++)
+        for (ptrdiff_t j = 0; j < job->rows; j++)
+            for (ptrdiff_t i = 0; i < c->ow; i++)
+                *to++ = n * c->x_n + j * step + i;
+}
+
+/* The products of one panel of filters from m on, `depth` pixels from k on. */
+static void multiply_panel(const gradient_task *task, const char *image, ptrdiff_t m, ptrdiff_t k, ptrdiff_t depth,
+                           int accumulate)
+{
+    const fc_correlation *c = task->job->c;
+    const ptrdiff_t width = c->kernels->tile_columns, panels = fc_ceil_div(task->pairs, c->kernels->tile_rows);
+    const fc_parts pairs = fc_equal_parts(task->pairs, panels);
+    char *sum = fc_at(c, task->sum, (m - task->m) * task->pairs);
+    fc_tile tile = {
+        .columns = (int)fc_min(width, task->m + task->filters - m),
+        .depth = depth,
+        .a = image,
+        .a_offset = task->step_offset + k,
+        .b = task->dy,
+        .ldb = width,
+        .ldc = width,
+        .accumulate = accumulate,
+    };
+    for (ptrdiff_t j = 0; j < panels; j++) {
+        const ptrdiff_t row = fc_part_begin(pairs, j);
+        tile.rows = (int)(fc_part_begin(pairs, j + 1) - row);
+        tile.a_row_offset = task->row_offset + row;
+        tile.c = fc_at(c, sum, row * width);
+        c->kernels->gemm_tile(&tile);
+    }
 }
 
 static void accumulate_unit(const gradient_task *task, const fc_weight_unit *unit, int first)
@@ -85,23 +120,12 @@ static void accumulate_unit(const gradient_task *task, const fc_weight_unit *uni
         fc_fill_image_block(&job->block, c, image, task->channels, unit->row, unit->rows, task->image);
         image = task->image;
     }
-    pack_dy(task, unit);
-    const ptrdiff_t pixels = unit->rows * c->ow, blocks = fc_depth_blocks(pixels);
-    const ptrdiff_t panels = fc_ceil_div(task->pairs, c->kernels->tile_rows);
-    const fc_parts pairs = fc_equal_parts(task->pairs, panels);
-    fc_tile tile = {.columns = (int)task->columns, .a = image, .ldb = width, .ldc = width};
+    const ptrdiff_t steps = unit->images * unit->rows * c->ow, blocks = fc_depth_blocks(steps);
     for (ptrdiff_t i = 0; i < blocks; i++) {
-        const ptrdiff_t k = fc_part(pixels, blocks, i);
-        tile.depth = fc_part(pixels, blocks, i + 1) - k;
-        tile.accumulate = !first || i > 0;
-        tile.a_offset = task->step_offset + k;
-        tile.b = fc_at(c, task->dy, k * width);
-        for (ptrdiff_t j = 0; j < panels; j++) {
-            const ptrdiff_t row = fc_part_begin(pairs, j);
-            tile.rows = (int)(fc_part_begin(pairs, j + 1) - row);
-            tile.a_row_offset = task->row_offset + row;
-            tile.c = fc_at(c, task->sum, row * width);
-            c->kernels->gemm_tile(&tile);
+        const ptrdiff_t k = fc_part(steps, blocks, i), depth = fc_part(steps, blocks, i + 1) - k;
+        for (ptrdiff_t m = task->m; m < task->m + task->filters; m += width) {
+            pack_dy(task, unit, m, fc_min(width, task->m + task->filters - m), k, depth);
+            multiply_panel(task, image, m, k, depth, !first || i > 0);
         }
     }
 }
@@ -111,14 +135,18 @@ static void store_sum(const gradient_task *task, char *dw)
 {
     const fc_correlation *c = task->job->c;
     const ptrdiff_t width = c->kernels->tile_columns;
-    dw = fc_at(c, dw, task->group * c->w_group + task->m * c->w_m + task->q * c->w_q);
-    if (fc_steps_are_contiguous(c)) {
-        c->kernels->store_strided(dw, 1, c->w_m, task->sum, width, task->pairs, task->columns);
-        return;
+    for (ptrdiff_t m = task->m; m < task->m + task->filters; m += width) {
+        const ptrdiff_t columns = fc_min(width, task->m + task->filters - m);
+        const char *sum = fc_at(c, task->sum, (m - task->m) * task->pairs);
+        char *to = fc_at(c, dw, task->group * c->w_group + m * c->w_m + task->q * c->w_q);
+        if (fc_steps_are_contiguous(c)) {
+            c->kernels->store_strided(to, 1, c->w_m, sum, width, task->pairs, columns);
+            continue;
+        }
+        for (ptrdiff_t i = 0; i < task->pairs; i++)
+            c->kernels->store_strided(fc_at(c, to, i / c->taps * c->w_q + c->tap[i % c->taps].weight), 0, c->w_m,
+                                      fc_at(c, sum, i * width), width, 1, columns);
     }
-    for (ptrdiff_t i = 0; i < task->pairs; i++)
-        c->kernels->store_strided(fc_at(c, dw, i / c->taps * c->w_q + c->tap[i % c->taps].weight), 0, c->w_m,
-                                  fc_at(c, task->sum, i * width), width, 1, task->columns);
 }
 
 static void run_task(void *context, ptrdiff_t index, int thread)
@@ -126,21 +154,22 @@ static void run_task(void *context, ptrdiff_t index, int thread)
     const gradient_job *job = context;
     const fc_correlation *c = job->c;
     const ptrdiff_t width = c->kernels->tile_columns;
-    const ptrdiff_t panel = index % job->panels, block = index / job->panels % job->channel_blocks;
-    index = index / job->panels / job->channel_blocks;
+    const ptrdiff_t panel_block = index % job->panel_blocks;
+    const ptrdiff_t channel_block = index / job->panel_blocks % job->channel_blocks;
+    index = index / job->panel_blocks / job->channel_blocks;
     const ptrdiff_t group = index % c->groups, chunk = index / c->groups;
     char *scratch = job->scratch + (size_t)thread * job->scratch_bytes;
     gradient_task task = {
         .job = job,
         .group = group,
-        .m = panel * width,
-        .columns = fc_min(width, c->m - panel * width),
-        .q = fc_part(c->q, job->channel_blocks, block),
+        .m = width * fc_part(job->panels, job->panel_blocks, panel_block),
+        .q = fc_part(c->q, job->channel_blocks, channel_block),
         .image = scratch,
         .dy = scratch + job->image_bytes,
         .sum = scratch + job->image_bytes + job->dy_bytes,
     };
-    task.channels = fc_part(c->q, job->channel_blocks, block + 1) - task.q;
+    task.filters = fc_min(c->m, width * fc_part(job->panels, job->panel_blocks, panel_block + 1)) - task.m;
+    task.channels = fc_part(c->q, job->channel_blocks, channel_block + 1) - task.q;
     task.pairs = task.channels * c->taps;
     task.row_offset = (ptrdiff_t *)(void *)(task.sum + job->sum_bytes);
     task.step_offset = task.row_offset + task.pairs;
@@ -160,13 +189,23 @@ static size_t bytes_of(const fc_correlation *c, ptrdiff_t elements)
     return sizes.used;
 }
 
+/* Panels of filters in a block: as many as have their sums in a part of L2, but enough blocks for threads. */
+static ptrdiff_t panels_of_block(const gradient_job *job, ptrdiff_t units)
+{
+    const fc_correlation *c = job->c;
+    const ptrdiff_t pairs = most_channels(job) * c->taps, width = c->kernels->tile_columns;
+    const ptrdiff_t cached = FC_GRADIENT_SUM_BYTES / (pairs * width * (ptrdiff_t)c->element);
+    const ptrdiff_t tasks = c->groups * job->panels * job->channel_blocks * fc_min(units, FC_PARTIAL_CHUNKS);
+    return fc_max(1, fc_min(cached, tasks / FC_PARTIAL_TASKS));
+}
+
 /* Blocks of channels whose sums stay in L2, and rows of a unit whose image does: they depend on the problem and the ISA
  * alone, for the order of the sum follows from them. 0 if a task does not fit into a thread's scratch. */
 static int plan(gradient_job *job, const fc_correlation *c)
 {
     const ptrdiff_t width = c->kernels->tile_columns, element = (ptrdiff_t)c->element;
     *job = (gradient_job){.c = c, .in_place = fc_sees_image_itself(c), .panels = fc_ceil_div(c->m, width)};
-    const ptrdiff_t pairs = FC_GRADIENT_SUM_BYTES / (width * element);
+    const ptrdiff_t pairs = FC_GRADIENT_PANEL_BYTES / (width * element);
     job->channel_blocks = fc_ceil_div(c->q, fc_max(1, pairs / c->taps));
     const ptrdiff_t channels = most_channels(job);
     double image = 0;
@@ -176,15 +215,23 @@ static int plan(gradient_job *job, const fc_correlation *c)
         if (job->rows == 1 || image <= FC_DIRECT_IMAGE_BYTES)
             break;
     }
-    const double dy = (double)job->rows * (double)c->ow * (double)width, sum = (double)channels * (double)c->taps;
-    const double offsets = (sum + dy) * (double)sizeof(ptrdiff_t);
-    if (image + (dy + sum * (double)width) * (double)element + offsets > FC_SCRATCH_LIMIT)
+    const ptrdiff_t pixels = job->rows * c->ow;
+    job->images = 1;
+    if (job->in_place && pixels < FC_DEPTH_BLOCK)
+        job->images = fc_ceil_div(c->n, fc_ceil_div(c->n, FC_DEPTH_BLOCK / pixels));
+    const ptrdiff_t units = fc_ceil_div(c->n, job->images) * fc_ceil_div(c->oh, job->rows);
+    job->panel_blocks = fc_ceil_div(job->panels, panels_of_block(job, units));
+    const ptrdiff_t depth = fc_min(job->images * pixels, FC_DEPTH_BLOCK);
+    const double dy = (double)depth * (double)width, pairs_of_task = (double)channels * (double)c->taps;
+    const double sum = pairs_of_task * (double)(most_panels(job) * width);
+    const double offsets = (pairs_of_task + (double)(job->images * pixels)) * (double)sizeof(ptrdiff_t);
+    if (image + (dy + sum) * (double)element + offsets > FC_SCRATCH_LIMIT)
         return 0;
     if (!job->in_place)
         job->image_bytes = bytes_of(c, channels * job->block.plane);
-    job->dy_bytes = bytes_of(c, job->rows * c->ow * width);
-    job->sum_bytes = bytes_of(c, channels * c->taps * width);
-    job->offset_bytes = (size_t)(channels * c->taps + job->rows * c->ow) * sizeof(ptrdiff_t);
+    job->dy_bytes = bytes_of(c, depth * width);
+    job->sum_bytes = bytes_of(c, channels * c->taps * most_panels(job) * width);
+    job->offset_bytes = (size_t)(channels * c->taps + job->images * pixels) * sizeof(ptrdiff_t);
     fc_workspace sizes = {0};
     fc_take(&sizes, job->image_bytes + job->dy_bytes + job->sum_bytes + job->offset_bytes);
     job->scratch_bytes = sizes.used;
@@ -200,10 +247,11 @@ double fc_direct_weight_channels_cycles(const fc_correlation *c)
     const double pixels = (double)(c->oh * c->ow), pairs = (double)fc_depth(c);
     const ptrdiff_t vectors = fc_ceil_div(c->m, c->kernels->lanes);
     const double panels = (double)fc_ceil_div(c->q * c->taps, c->kernels->tile_rows);
-    const double visits = (double)fc_ceil_div(c->oh, job.rows) * (double)fc_depth_blocks(job.rows * c->ow);
+    const double visits = (double)fc_ceil_div(c->oh, job.rows) * (double)fc_depth_blocks(job.rows * c->ow) /
+                          (double)job.images;
     const double step = fc_tiles_step_cycles(pairs / panels, vectors, 1.1);
     const double products = panels * (step * pixels + (double)fc_ceil_div(vectors, 2) * visits * 200);
-    const double copied = job.in_place ? 0 : (double)job.panels * fc_direct_copy_cycles(c);
+    const double copied = job.in_place ? 0 : (double)job.panel_blocks * fc_direct_copy_cycles(c);
     const double turned = (double)(job.channel_blocks * c->m) * pixels * 8 / (double)c->kernels->lanes;
     return (double)(c->n * c->groups) * (products + copied + turned);
 }
@@ -212,8 +260,8 @@ void fc_direct_weight_channels_correlate(const fc_correlation *c, int threads, f
 {
     gradient_job job;
     plan(&job, c);
-    const ptrdiff_t products = c->groups * job.panels * job.channel_blocks;
-    job.partials = fc_plan_partials(c, job.rows, products, workspace);
+    const ptrdiff_t products = c->groups * job.panel_blocks * job.channel_blocks;
+    job.partials = fc_plan_partials(c, job.rows, job.images, products, workspace);
     const ptrdiff_t tasks = products * job.partials.chunks;
     threads = (int)fc_min(threads, tasks);
     job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);

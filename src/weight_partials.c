@@ -6,20 +6,19 @@
 #include "blocking.h"
 #include "parallel.h"
 
-/* From this many register tiles on, dw alone keeps all threads busy. */
-enum { ENOUGH_TILES = 64 };
 enum { SUM_BLOCK = 4096 };
 
-fc_weight_partials fc_plan_partials(const fc_correlation *c, ptrdiff_t rows, ptrdiff_t tiles, fc_workspace *workspace)
+fc_weight_partials fc_plan_partials(const fc_correlation *c, ptrdiff_t rows, ptrdiff_t images, ptrdiff_t tiles,
+                                    fc_workspace *workspace)
 {
-    fc_weight_partials p = {.rows = rows, .units_in_image = fc_ceil_div(c->oh, rows), .dw = c->weights};
-    p.units = p.units_in_image * c->n;
+    fc_weight_partials p = {.rows = rows, .images = images, .dw = c->weights};
+    p.units_in_image = fc_ceil_div(c->oh, rows);
+    p.units = p.units_in_image * fc_ceil_div(c->n, images);
     p.weights = c->groups * c->m * c->q * c->taps;
     p.bytes = (size_t)p.weights * c->element;
     p.step = (p.bytes + 127) / 128 * 128 + 64;
-    p.chunks = 1;
-    if (tiles < ENOUGH_TILES)
-        p.chunks = fc_max(1, fc_min(fc_min(p.units, FC_PARTIAL_CHUNKS), FC_PARTIAL_BYTES / (ptrdiff_t)p.step));
+    const ptrdiff_t wanted = fc_min(FC_PARTIAL_CHUNKS, fc_ceil_div(FC_PARTIAL_TASKS, tiles));
+    p.chunks = fc_max(1, fc_min(fc_min(p.units, wanted), FC_PARTIAL_BYTES / (ptrdiff_t)p.step));
     if (p.chunks > 1)
         p.copies = fc_take(workspace, (size_t)p.chunks * p.step);
     return p;

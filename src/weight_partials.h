@@ -6,18 +6,20 @@
 #include "correlation.h"
 
 typedef struct {
-    ptrdiff_t chunks, units, units_in_image, rows;
+    ptrdiff_t chunks, units, units_in_image, rows, images;
     ptrdiff_t weights;  /* elements of dw */
     size_t bytes, step; /* of dw, and between the copies */
     char *dw, *copies;  /* one chunk sums straight into dw */
 } fc_weight_partials;
 
+/* Rows of one image, or all rows of some images. */
 typedef struct {
-    ptrdiff_t n, row, rows;
+    ptrdiff_t n, images, row, rows;
 } fc_weight_unit;
 
-/* `tiles` is how many independent blocks dw itself offers: with many of them one chunk is enough. */
-fc_weight_partials fc_plan_partials(const fc_correlation *c, ptrdiff_t rows, ptrdiff_t tiles, fc_workspace *workspace);
+/* Units of `rows` rows, or of `images` images if these are all rows. `tiles` is how many independent blocks dw itself offers: with many of them one chunk is enough. */
+fc_weight_partials fc_plan_partials(const fc_correlation *c, ptrdiff_t rows, ptrdiff_t images, ptrdiff_t tiles,
+                                    fc_workspace *workspace);
 
 static inline ptrdiff_t fc_partials_first(const fc_weight_partials *p, ptrdiff_t chunk)
 {
@@ -26,8 +28,8 @@ static inline ptrdiff_t fc_partials_first(const fc_weight_partials *p, ptrdiff_t
 
 static inline fc_weight_unit fc_partials_unit(const fc_weight_partials *p, const fc_correlation *c, ptrdiff_t unit)
 {
-    const ptrdiff_t row = unit % p->units_in_image * p->rows;
-    return (fc_weight_unit){unit / p->units_in_image, row, fc_min(p->rows, c->oh - row)};
+    const ptrdiff_t n = unit / p->units_in_image * p->images, row = unit % p->units_in_image * p->rows;
+    return (fc_weight_unit){n, fc_min(p->images, c->n - n), row, fc_min(p->rows, c->oh - row)};
 }
 
 static inline char *fc_partial(const fc_weight_partials *p, ptrdiff_t chunk)
