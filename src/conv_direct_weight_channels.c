@@ -46,6 +46,7 @@ static void pack_dy(const gradient_task *task, const fc_weight_unit *unit, ptrdi
 {
     const fc_correlation *c = task->job->c;
     const ptrdiff_t width = c->kernels->tile_columns, pixels = unit->rows * c->ow;
+    const ptrdiff_t filled = fc_whole_vectors(c->kernels, columns);
     const int dense = c->y_h == c->ow * c->y_w;
     for (ptrdiff_t done = 0, count; done < depth; done += count) {
         const ptrdiff_t n = unit->n + (k + done) / pixels, pixel = (k + done) % pixels, column = pixel % c->ow;
@@ -55,13 +56,13 @@ static void pack_dy(const gradient_task *task, const fc_weight_unit *unit, ptrdi
         char *to = fc_at(c, task->dy, done * width);
         if (c->y_c == 1) {
             const fc_run run = {0, 0, columns};
-            c->kernels->pack_runs(to, width, from, c->y_w, 1, count, &run, 1, 0);
+            c->kernels->pack_runs(to, width, from, c->y_w, 1, count, &run, 1, filled > columns ? filled : 0);
             continue;
         }
-        const void *channel[64];
+        const void *channel[64] = {NULL};
         for (ptrdiff_t i = 0; i < columns; i++)
             channel[i] = fc_at(c, from, i * c->y_c);
-        c->kernels->pack_columns(to, width, channel, (int)columns, c->y_w, count);
+        c->kernels->pack_columns(to, width, channel, (int)filled, c->y_w, count);
     }
 }
 

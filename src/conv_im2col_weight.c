@@ -65,7 +65,7 @@ static void pack_image_columns(const void *context, ptrdiff_t column, ptrdiff_t 
 {
     const weight_pixels *pixels = context;
     const fc_correlation *c = pixels->c;
-    const void *row[64];
+    const void *row[64] = {NULL};
     const int in_place = fc_sees_image_itself(c);
     for (ptrdiff_t j = 0; j < columns; j++) {
         if (in_place) {
@@ -77,7 +77,7 @@ static void pack_image_columns(const void *context, ptrdiff_t column, ptrdiff_t 
         fc_gather_pixels(c, fc_at(c, pixels->x, q * c->x_c), t, pixels->first_pixel + k, depth, to, 0, 1, 0);
         row[j] = to;
     }
-    c->kernels->pack_columns(panel, c->kernels->tile_columns, row, (int)columns, 1, depth);
+    c->kernels->pack_columns(panel, c->kernels->tile_columns, row, (int)fc_whole_vectors(c->kernels, columns), 1, depth);
 }
 
 /* NHWC: (tap, channel) pairs of the pixels; a panel may begin in one tap and end in another. */

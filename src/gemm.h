@@ -8,9 +8,15 @@
 /* Packs rows [row, row + rows) of A, steps [k, k + depth), as `rows` elements a step. */
 typedef void (*fc_pack_a)(const void *context, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t k, ptrdiff_t depth,
                           char *panel);
-/* Packs columns [column, column + columns) of B as tile_columns elements a step; what lies behind `columns` is free. */
+/* Packs columns [column, column + columns) of B as tile_columns elements a step; the vector that holds the last one is
+ * filled up with zeros. */
 typedef void (*fc_pack_b)(const void *context, ptrdiff_t column, ptrdiff_t columns, ptrdiff_t k, ptrdiff_t depth,
                           char *panel);
+/* Columns of whole vectors. Lanes that hold what scratch held before may be denormal numbers: 20 times slower. */
+static inline ptrdiff_t fc_whole_vectors(const fc_kernels *kernels, ptrdiff_t columns)
+{
+    return fc_ceil_div(columns, kernels->lanes) * kernels->lanes;
+}
 /* Takes a finished block of C whose rows lie `ld` elements apart. */
 typedef void (*fc_store_c)(const void *context, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t column, ptrdiff_t columns,
                            const char *block, ptrdiff_t ld);

@@ -32,12 +32,13 @@ void fc_pack_weight_panel(const fc_correlation *c, fc_lanes lanes, ptrdiff_t gro
 {
     const fc_kernels *kernels = c->kernels;
     const ptrdiff_t width = lanes == FC_LANES_PIXELS ? count : kernels->tile_columns;
+    const ptrdiff_t filled = lanes == FC_LANES_PIXELS ? count : fc_whole_vectors(kernels, count);
     const char *origin = fc_at(c, c->weights, group * c->w_group + first * c->w_m);
-    const void *row[64];
+    const void *row[64] = {NULL};
     if (fc_steps_are_contiguous(c)) {
         for (ptrdiff_t i = 0; i < count; i++)
             row[i] = fc_at(c, origin, i * c->w_m + k);
-        kernels->pack_columns(panel, width, row, (int)count, 1, depth);
+        kernels->pack_columns(panel, width, row, (int)filled, 1, depth);
         return;
     }
     for (ptrdiff_t t = 0; t < c->taps; t++) {
@@ -48,11 +49,12 @@ void fc_pack_weight_panel(const fc_correlation *c, fc_lanes lanes, ptrdiff_t gro
         const char *from = fc_at(c, origin, range.q * c->w_q + c->tap[t].weight);
         if (c->w_m == 1) {
             const fc_run run = {0, 0, count};
-            kernels->pack_runs(to, range.step * width, from, c->w_q, 1, range.count, &run, 1, 0);
+            kernels->pack_runs(to, range.step * width, from, c->w_q, 1, range.count, &run, 1,
+                               filled > count ? filled : 0);
         } else {
             for (ptrdiff_t i = 0; i < count; i++)
                 row[i] = fc_at(c, from, i * c->w_m);
-            kernels->pack_columns(to, range.step * width, row, (int)count, c->w_q, range.count);
+            kernels->pack_columns(to, range.step * width, row, (int)filled, c->w_q, range.count);
         }
     }
 }
