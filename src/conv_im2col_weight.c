@@ -164,7 +164,9 @@ double fc_im2col_weight_cycles(const fc_correlation *c)
 {
     const fc_gemm gemm = weight_gemm(c, c->oh * c->ow);
     const double depth = (double)fc_depth(c), pixels = (double)(c->oh * c->ow);
-    const double turned = depth * pixels * 6 / (double)c->kernels->lanes;
+    /* By whole vectors of columns and rows. */
+    const ptrdiff_t lanes = c->kernels->lanes;
+    const double turned = pixels * (double)(6 * fc_ceil_div(fc_depth(c), lanes) + 4 * fc_ceil_div(c->m, lanes));
     double gathered = 0;
     if (!fc_sees_image_itself(c))
         gathered = depth * (pixels * fc_gather_cycles(c) + (double)fc_depth_blocks(c->oh * c->ow) * 150);
