@@ -134,14 +134,16 @@ static void multiply_points(const winograd_task *task, ptrdiff_t panel, ptrdiff_
     const fc_correlation *c = &plan->c;
     const ptrdiff_t width = c->kernels->tile_columns, blocks = plan->filters.depth_blocks;
     const ptrdiff_t q = fc_part(c->q, blocks, depth_block);
+    const ptrdiff_t filters_of_panel = fc_min(width, c->m - panel * width);
+    /* Whole vectors, of which the transform reads all lanes: the last ones are of no filter. */
     fc_tile tile = {
         .depth = fc_part(c->q, blocks, depth_block + 1) - q,
-        .columns = (int)fc_min(width, c->m - panel * width),
+        .columns = (int)fc_whole_vectors(c->kernels, filters_of_panel),
         .a_row = plan->image_ld,
+        .ldb = filters_of_panel,
         .ldc = width,
         .accumulate = depth_block > 0,
     };
-    tile.ldb = tile.columns;
     /* Transformed beforehand, filters stream from L3: the next point's are asked for while this one's are multiplied
      * (up to +35 % where tiles are few). */
     if (c->packed)
