@@ -7,11 +7,9 @@ as many bytes as the forward pass must: it reads the input once and writes the o
 from __future__ import annotations
 
 import argparse
-import math
 import statistics
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
@@ -22,9 +20,9 @@ from rich.table import Table
 
 import fastconv
 from fastconv.cli.problems import Problem, read
+from fastconv.cli.timing import best_times, turn
 
-_CALLS = 4  # of one candidate in a row; the first wakes its threads and does not count
-_ROUNDS = 3  # at least
+_ROUNDS = 100  # at most
 
 
 class Times(NamedTuple):
@@ -50,21 +48,6 @@ class Times(NamedTuple):
         return min(self.backward_nchw, self.backward_last) / self.backward
 
 
-def fastest(candidates: list[Callable[[], object]], seconds: float) -> list[float]:
-    """Time candidates in turns, and return the fastest call of each."""
-    best = [math.inf] * len(candidates)
-    end, rounds = perf_counter() + seconds, 0
-    while perf_counter() < end or rounds < _ROUNDS:
-        for i, call in enumerate(candidates):
-            call()
-            for _ in range(_CALLS - 1):
-                start = perf_counter()
-                call()
-                best[i] = min(best[i], perf_counter() - start)
-        rounds += 1
-    return best
-
-
 def measure(pool: Problem, batch: int, seconds: float) -> Times:
     """Check one layer's results against PyTorch's, then time it."""
     rng = np.random.default_rng(0)
@@ -76,29 +59,32 @@ def measure(pool: Problem, batch: int, seconds: float) -> Times:
     _, places_last = aten.max_pool2d_with_indices(last, *window)
     gradient = torch.randn(y.shape, generator=torch.Generator().manual_seed(0))
     gradient_last, dy = gradient.contiguous(memory_format=torch.channels_last), gradient.numpy()
-    theirs = aten.max_pool2d_with_indices_backward(gradient, planes, *window, [1, 1], False, places)
-    ours = fastconv.max_pool2d_backward(dy, x, kernel, stride=stride, padding=padding)
+    dx = aten.max_pool2d_with_indices_backward(gradient, planes, *window, [1, 1], False, places).numpy()
     np.testing.assert_array_equal(fastconv.max_pool2d(x, kernel, stride=stride, padding=padding), y.numpy())
-    np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        fastconv.max_pool2d_backward(dy, x, kernel, stride=stride, padding=padding), dx, rtol=1e-5, atol=1e-5
+    )
 
     pooled = torch.nn.functional.max_pool2d
     out = np.empty(tuple(y.shape), np.float32)
     source, target = torch.ones(2, (x.size + out.size) // 2).unbind()  # memory of its own, not the zero page
+    pool_forward, pool_backward = fastconv.max_pool2d, fastconv.max_pool2d_backward
+    aten_backward = aten.max_pool2d_with_indices_backward
+    ours = {
+        "forward": lambda: pool_forward(x, kernel, stride=stride, padding=padding),
+        "reused": lambda: pool_forward(x, kernel, stride=stride, padding=padding, out=out),
+        "backward": lambda: pool_backward(dy, x, kernel, stride=stride, padding=padding),
+    }
+    theirs = {
+        "forward_nchw": lambda: pooled(planes, kernel, stride, padding),
+        "forward_last": lambda: pooled(last, kernel, stride, padding),
+        "copy": lambda: target.copy_(source),
+        "backward_nchw": lambda: aten_backward(gradient, planes, *window, [1, 1], False, places),
+        "backward_last": lambda: aten_backward(gradient_last, last, *window, [1, 1], False, places_last),
+    }
     with torch.no_grad():
-        times = fastest(
-            [
-                lambda: fastconv.max_pool2d(x, kernel, stride=stride, padding=padding),
-                lambda: fastconv.max_pool2d(x, kernel, stride=stride, padding=padding, out=out),
-                lambda: pooled(planes, kernel, stride, padding),
-                lambda: pooled(last, kernel, stride, padding),
-                lambda: target.copy_(source),
-                lambda: fastconv.max_pool2d_backward(dy, x, kernel, stride=stride, padding=padding),
-                lambda: aten.max_pool2d_with_indices_backward(gradient, planes, *window, [1, 1], False, places),
-                lambda: aten.max_pool2d_with_indices_backward(gradient_last, last, *window, [1, 1], False, places_last),
-            ],
-            seconds,
-        )
-    return Times(*times)
+        groups = [{name: partial(turn, call) for name, call in group.items()} for group in (ours, theirs)]
+        return Times(**best_times(groups, rounds=_ROUNDS, seconds=seconds))
 
 
 def table_of(results: dict[str, Times]) -> Table:
@@ -143,7 +129,7 @@ def main() -> None:
     """Time the layers of ``pools.txt`` and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=1, help="images")
-    parser.add_argument("--seconds", type=float, default=0.4, help="of a layer")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of a layer")
     parser.add_argument("--threads", type=int, default=fastconv.get_num_threads(), help="of both sides")
     parser.add_argument("--only", default="", help="layers whose names hold this")
     arguments = parser.parse_args()
