@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return a new array whose elements are not set; large ones in memory that earlier ones had."""
+
 class PackedWeights:
     """One convolution's weights, packed for each algorithm when a call first takes it."""
 

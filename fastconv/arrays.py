@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fastconv import _core
 from fastconv.geometry import Pair, integer, is_sequence
 
 Array: TypeAlias = NDArray[Any]
@@ -178,7 +179,7 @@ def destination(out: Array, shape: Shape, result: DType, dtype: DType, **operand
     for name, operand in operands.items():
         if operand is not None and _overlap(out, operand):
             raise ValueError(f"out shares memory with {name}")
-    return out if result is dtype and out.flags.aligned else np.empty(shape, dtype)
+    return out if result is dtype and out.flags.aligned else _core.empty(shape, dtype)
 
 
 def _overlap(a: Array, b: Array) -> bool:

@@ -124,7 +124,7 @@ def forward(
     core, shape, filters = layer.problem(dtype, x.shape, w.shape, bool(strict))
     if b is not None:
         check_shape(b, (filters,), "b")
-    y = np.empty(shape, dtype) if out is None else destination(out, shape, result, dtype, x=x, w=w, b=b)
+    y = _core.empty(shape, dtype) if out is None else destination(out, shape, result, dtype, x=x, w=w, b=b)
     if core is not None:
         layout = layer.layout
         if held is not None and held.w.dtype == dtype:
@@ -166,7 +166,7 @@ class _Gradients(NamedTuple):
         return cls(layer.layout, core, layer.layout.lift(readable(dy, dtype)), filters, result, algo)
 
     def _new(self, shape: Shape) -> Array:
-        return (np.zeros if self.core is None else np.empty)(shape, self.dy.dtype)
+        return (np.zeros if self.core is None else _core.empty)(shape, self.dy.dtype)
 
     def x(self, w: Array, shape: Shape) -> Array:
         dx = self._new(shape)
@@ -238,7 +238,7 @@ def transpose(
     if b is not None:
         check_shape(b, (channels,), "b")
     output, pads = layer.sliding.transposed(size, kernel, output_padding)
-    y = np.empty(layout.shape(n, channels, output), dtype)
+    y = _core.empty(layout.shape(n, channels, output), dtype)
     core = layer.core(dtype, n, channels, output, k, kernel, size, pads)
     if core is not None:
         weights, bias = ready(layout, w, b, dtype)

@@ -6,7 +6,6 @@ import math
 from numbers import Real
 from typing import NamedTuple, SupportsIndex
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from fastconv import _core
@@ -103,7 +102,7 @@ def local_response_norm(
     response = _Response.of(size, alpha, beta, k, layout)
     x = as_array(x, "x")
     result, dtype = promoted(x)
-    y = np.empty(x.shape, dtype)
+    y = _core.empty(x.shape, dtype)
     if response.layout.sizes(x.shape, "x")[0]:
         _core.lrn_forward(readable(x, dtype), y, *response.core(), get_num_threads())
     return delivered(y, result)
@@ -157,7 +156,7 @@ def local_response_norm_backward(
     response = _Response.of(size, alpha, beta, k, layout)
     dy, x = as_array(dy, "dy"), as_array(x, "x")
     result, dtype = promoted(dy, x)
-    dx = np.empty(x.shape, dtype)
+    dx = _core.empty(x.shape, dtype)
     n = response.layout.sizes(x.shape, "x")[0]
     check_shape(dy, x.shape, "dy", "x has shape")
     if n:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, SupportsIndex, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastconv import _core
 from fastconv._core import ConvProblem, PackedWeights
 from fastconv.arrays import Array, DType, Shape, as_array, check_shape, promoted
 from fastconv.conv_layer import Convolution, Weights, check_algo, forward, is_relu, ready
@@ -156,7 +157,7 @@ class Conv2d:
         held, last = self._held, self._last
         if last is None or out is not None or not last.fits(x):
             return self._check_and_call(x, out)
-        y = np.empty(last.y_shape, last.dtype)
+        y = _core.empty(last.y_shape, last.dtype)
         algo, threads = core_algorithm(self.algo), get_num_threads()
         last.core.forward(x, held.w, held.b, y, self.activation is not None, algo, threads, held.packed)
         return y

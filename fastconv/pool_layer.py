@@ -30,6 +30,7 @@ from fastconv.remember import remembered
 from fastconv.threads import get_num_threads
 
 _OUTPUT = "the output of this pool is"
+_INT64 = np.dtype(np.int64)
 
 
 class Pool(NamedTuple):
@@ -76,8 +77,8 @@ def max_pool(pool: Pool, x: ArrayLike, return_indices: bool, out: Array | None) 
     x = as_array(x, "x")
     result, dtype = promoted(x)
     core, shape = pool.problem(dtype, x.shape)
-    y = np.empty(shape, dtype) if out is None else destination(out, shape, result, dtype, x=x)
-    indices = np.empty(shape, np.int64) if return_indices else None
+    y = _core.empty(shape, dtype) if out is None else destination(out, shape, result, dtype, x=x)
+    indices = _core.empty(shape, _INT64) if return_indices else None
     if core is not None:
         lift = pool.layout.lift
         places = None if indices is None else lift(indices)
@@ -93,7 +94,7 @@ def max_pool_backward(pool: Pool, dy: ArrayLike, x: ArrayLike, indices: ArrayLik
     core, shape = pool.problem(dtype, x.shape)
     check_shape(dy, shape, "dy", _OUTPUT)
     places = None if indices is None else as_indices(indices, shape)
-    dx = np.empty(x.shape, dtype)
+    dx = _core.empty(x.shape, dtype)
     if core is not None:
         lift = pool.layout.lift
         image = lift(readable(x, dtype)) if places is None else None
@@ -107,7 +108,7 @@ def avg_pool(pool: Pool, x: ArrayLike, count_include_pad: bool) -> Array:
     x = as_array(x, "x")
     result, dtype = promoted(x)
     core, shape = pool.problem(dtype, x.shape)
-    y = np.empty(shape, dtype)
+    y = _core.empty(shape, dtype)
     if core is not None:
         lift = pool.layout.lift
         core.avg_forward(lift(readable(x, dtype)), lift(y), bool(count_include_pad), get_num_threads())
@@ -120,7 +121,7 @@ def avg_pool_backward(pool: Pool, dy: ArrayLike, input_shape: Sequence[int], cou
     result, dtype = promoted(dy)
     core, dy_shape = pool.problem(dtype, shape, "input_shape")
     check_shape(dy, dy_shape, "dy", _OUTPUT)
-    dx = np.empty(shape, dtype)
+    dx = _core.empty(shape, dtype)
     if core is not None:
         lift = pool.layout.lift
         core.avg_backward(lift(readable(dy, dtype)), lift(dx), bool(count_include_pad), get_num_threads())
