@@ -17,6 +17,7 @@ typedef struct {
     const fc_correlation *c;
     fc_gemm gemm;             /* panels of the weights */
     int in_place;             /* 1x1: the image is read where it lies, as one row of pixels */
+    int asks_ahead;           /* such an image lies beyond L2 */
     ptrdiff_t rows, columns;  /* output rows, and pixels of a row, in a block */
     ptrdiff_t row_blocks, column_blocks, a_blocks;
     fc_image_block block;
@@ -84,6 +85,17 @@ static void fill_offsets(const direct_job *job)
     }
 }
 
+/* Pixels of the next panel in all channels: too many streams for the hardware, which leaves each line to be waited for.
+ * A share of the steps for each panel of weights. */
+static void ask_ahead(const direct_job *job, const fc_tile *tile, ptrdiff_t panel, ptrdiff_t panels)
+{
+    const fc_correlation *c = job->c;
+    const ptrdiff_t end = fc_part(tile->depth, panels, panel + 1), width = c->kernels->tile_columns;
+    for (ptrdiff_t k = fc_part(tile->depth, panels, panel); k < end; k++)
+        for (ptrdiff_t i = 0; i < width; i += c->kernels->lanes)
+            __builtin_prefetch(fc_at(c, tile->b, tile->b_offset[k] + width + i));
+}
+
 /* One row of pixels [0, columns), all panels [a0, a1) of weights; b is the row's first pixel at tap 0. Of an image read
  * in place, pixels are packed if the last vector would end behind it, and if they are used often. */
 static void multiply_row(const direct_job *job, fc_tile *tile, const char *weights, ptrdiff_t k, ptrdiff_t a0,
@@ -111,6 +123,8 @@ static void multiply_row(const direct_job *job, fc_tile *tile, const char *weigh
             tile->a = fc_at(c, weights, tile->a_row ? row * tile->a_row + k : k * c->m + row * tile->depth);
             tile->c = fc_at(c, y, (row - row0) * tile->ldc + p);
             tile->row_bias = bias ? fc_at(c, bias, row) : NULL;
+            if (job->asks_ahead && tile->b_offset)
+                ask_ahead(job, tile, ir - a0, a1 - a0);
             c->kernels->gemm_tile(tile);
         }
     }
@@ -187,6 +201,7 @@ static void plan_grid(direct_job *job, int threads)
         job->column_blocks = fc_ceil_div(c->oh * c->ow, job->columns);
         job->a_blocks = grid.a;
         job->image_bytes = FC_DEPTH_BLOCK * (size_t)c->kernels->tile_columns * c->element;
+        job->asks_ahead = (size_t)(c->n * c->groups * c->q * c->oh * c->ow) * c->element > FC_ASKED_IMAGE_BYTES;
         return;
     }
     job->rows = choose_rows(c, threads);
