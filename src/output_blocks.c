@@ -1,7 +1,6 @@
 /* Memory of large outputs. The system hands pages out zeroed, one fault after the other, which takes longer than many a
  * layer: blocks of arrays that are gone are kept for the next ones, within a bound. */
 #define _GNU_SOURCE
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #if defined(__linux__)
@@ -51,8 +50,6 @@ void *fc_output_take(size_t bytes)
     const int i = find_kept(bytes);
     if (i >= 0)
         return (char *)remove_kept(i) + PAGE;
-    if (bytes > SIZE_MAX / 2)
-        return NULL;
     const size_t size = (bytes + PAGE + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
     output_block *block = aligned_alloc(HUGE_PAGE, size);
     if (!block)
@@ -66,8 +63,6 @@ void *fc_output_take(size_t bytes)
 
 void fc_output_give(void *data)
 {
-    if (!data)
-        return;
     output_block *block = block_of(data);
     if (block->capacity > kept_bytes) {
         free(block);
@@ -81,9 +76,9 @@ void fc_output_give(void *data)
 
 void *fc_output_resize(void *data, size_t bytes)
 {
-    const size_t capacity = data ? block_of(data)->capacity : 0;
+    const size_t capacity = block_of(data)->capacity;
     void *resized = fc_output_take(bytes);
-    if (resized && data) {
+    if (resized) {
         memcpy(resized, data, bytes < capacity ? bytes : capacity);
         fc_output_give(data);
     }

@@ -74,6 +74,15 @@ def test_what_is_kept_has_a_bound():
     assert {address(array) for array in again} < set(was)
 
 
+def test_a_block_larger_than_the_bound_is_not_kept():
+    small = fresh(40)
+    was = address(small)
+    del small
+    large = fresh(300)
+    del large
+    assert address(fresh(40)) == was  # it drove nothing out
+
+
 def test_a_block_much_larger_than_asked_for_is_not_taken():
     large = fresh(100)
     was = address(large)
