@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastconv import _core
-from fastconv._core import ConvProblem, PackedWeights
 from fastconv.arrays import Array, DType, Shape, as_array, check_shape, promoted
 from fastconv.conv_layer import Convolution, Weights, check_algo, forward, is_relu, ready
 from fastconv.geometry import Ints, Padding, Pair
@@ -23,7 +22,7 @@ class _Checked(NamedTuple):
     x_shape: Shape
     y_shape: Shape
     dtype: DType
-    core: ConvProblem
+    core: _core.ConvProblem
 
     def fits(self, x: ArrayLike) -> TypeGuard[Array]:
         """Whether the core can take these images as they are."""
@@ -130,7 +129,7 @@ class Conv2d:
             activation=activation,
             algo=algo,
             _convolution=convolution,
-            _held=Weights(weights, bias, PackedWeights()),
+            _held=Weights(weights, bias, _core.PackedWeights()),
             _last=None,
         )
 

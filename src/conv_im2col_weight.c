@@ -77,7 +77,8 @@ static void pack_image_columns(const void *context, ptrdiff_t column, ptrdiff_t 
         fc_gather_pixels(c, fc_at(c, pixels->x, q * c->x_c), t, pixels->first_pixel + k, depth, to, 0, 1, 0);
         row[j] = to;
     }
-    c->kernels->pack_columns(panel, c->kernels->tile_columns, row, (int)fc_whole_vectors(c->kernels, columns), 1, depth);
+    c->kernels->pack_columns(panel, c->kernels->tile_columns, row, (int)fc_whole_vectors(c->kernels, columns), 1,
+                             depth);
 }
 
 /* NHWC: (tap, channel) pairs of the pixels; a panel may begin in one tap and end in another. */

@@ -123,11 +123,10 @@ const char *fc_isa(void);
 /* Takes `name` and all narrower sets; FC_BAD_PROBLEM if this build or CPU does not have it. */
 fc_status fc_set_isa(const char *name);
 
-/* output_blocks.c: memory of large outputs, for NumPy to allocate arrays in, at most PTRDIFF_MAX bytes. The caller
- * holds the GIL. */
+/* output_blocks.c: memory of large outputs, for NumPy to allocate arrays in; the caller holds the GIL. */
 void *fc_output_take(size_t bytes);
-void *fc_output_resize(void *data, size_t bytes);
-void fc_output_give(void *data);
+void *fc_output_resize(void *block, size_t bytes);
+void fc_output_give(void *block);
 
 /* parallel.c */
 int fc_openmp(void);

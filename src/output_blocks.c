@@ -1,33 +1,22 @@
 /* Memory of large outputs. The system hands pages out zeroed, one fault after the other, which takes longer than many a
  * layer: blocks of arrays that are gone are kept for the next ones, within a bound. */
-#define _GNU_SOURCE
-#include <stdlib.h>
 #include <string.h>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 #include "fastconv.h"
+#include "memory_block.h"
 
-/* Data begins a page behind the block, whose capacity lies at its begin. */
-enum { PAGE = 4096, HUGE_PAGE = 2 << 20, KEPT_BLOCKS = 16 };
+enum { KEPT_BLOCKS = 16 };
 static const size_t kept_bytes = (size_t)256 << 20;
 
-typedef struct {
-    size_t capacity;
-} output_block;
-
 /* Oldest first. Whoever calls holds the GIL, so that there is no lock. */
-static output_block *kept[KEPT_BLOCKS];
+static void *kept[KEPT_BLOCKS];
 static int kept_count;
 static size_t kept_total;
 
-static output_block *block_of(void *data) { return (output_block *)((char *)data - PAGE); }
-
-static output_block *remove_kept(int i)
+static void *remove_kept(int i)
 {
-    output_block *block = kept[i];
-    kept_total -= block->capacity;
+    void *block = kept[i];
+    kept_total -= fc_block_bytes(block);
     kept_count--;
     memmove(kept + i, kept + i + 1, (size_t)(kept_count - i) * sizeof *kept);
     return block;
@@ -38,8 +27,8 @@ static int find_kept(size_t bytes)
 {
     int found = -1;
     for (int i = 0; i < kept_count; i++) {
-        const size_t capacity = kept[i]->capacity;
-        if (capacity >= bytes && capacity / 4 * 3 <= bytes && (found < 0 || capacity < kept[found]->capacity))
+        const size_t held = fc_block_bytes(kept[i]);
+        if (held >= bytes && held / 4 * 3 <= bytes && (found < 0 || held < fc_block_bytes(kept[found])))
             found = i;
     }
     return found;
@@ -48,39 +37,29 @@ static int find_kept(size_t bytes)
 void *fc_output_take(size_t bytes)
 {
     const int i = find_kept(bytes);
-    if (i >= 0)
-        return (char *)remove_kept(i) + PAGE;
-    const size_t size = (bytes + PAGE + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    output_block *block = aligned_alloc(HUGE_PAGE, size);
-    if (!block)
-        return NULL;
-#if defined(__linux__)
-    madvise(block, size, MADV_HUGEPAGE);
-#endif
-    block->capacity = size - PAGE;
-    return (char *)block + PAGE;
+    return i >= 0 ? remove_kept(i) : fc_block_new(bytes);
 }
 
-void fc_output_give(void *data)
+void fc_output_give(void *block)
 {
-    output_block *block = block_of(data);
-    if (block->capacity > kept_bytes) {
-        free(block);
+    const size_t bytes = fc_block_bytes(block);
+    if (bytes > kept_bytes) {
+        fc_block_free(block);
         return;
     }
-    while (kept_count == KEPT_BLOCKS || kept_total + block->capacity > kept_bytes)
-        free(remove_kept(0));
+    while (kept_count == KEPT_BLOCKS || kept_total + bytes > kept_bytes)
+        fc_block_free(remove_kept(0));
     kept[kept_count++] = block;
-    kept_total += block->capacity;
+    kept_total += bytes;
 }
 
-void *fc_output_resize(void *data, size_t bytes)
+void *fc_output_resize(void *block, size_t bytes)
 {
-    const size_t capacity = block_of(data)->capacity;
+    const size_t held = fc_block_bytes(block);
     void *resized = fc_output_take(bytes);
     if (resized) {
-        memcpy(resized, data, bytes < capacity ? bytes : capacity);
-        fc_output_give(data);
+        memcpy(resized, block, bytes < held ? bytes : held);
+        fc_output_give(block);
     }
     return resized;
 }

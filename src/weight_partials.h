@@ -17,7 +17,8 @@ typedef struct {
     ptrdiff_t n, images, row, rows;
 } fc_weight_unit;
 
-/* Units of `rows` rows, or of `images` images if these are all rows. `tiles` is how many independent blocks dw itself offers: with many of them one chunk is enough. */
+/* Units of `rows` rows, or of `images` images if these are all rows. `tiles` is how many independent blocks dw itself
+ * offers: with many of them one chunk is enough. */
 fc_weight_partials fc_plan_partials(const fc_correlation *c, ptrdiff_t rows, ptrdiff_t images, ptrdiff_t tiles,
                                     fc_workspace *workspace);
 
