@@ -14,19 +14,27 @@ typedef struct {
     size_t bytes;
 } block_header;
 
+static size_t unit_of(size_t bytes) { return bytes < HUGE_PAGE ? PAGE : HUGE_PAGE; }
+
+size_t fc_block_room(size_t bytes)
+{
+    const size_t unit = unit_of(bytes);
+    return (bytes + PAGE + unit - 1) / unit * unit - PAGE;
+}
+
 void *fc_block_new(size_t bytes)
 {
     if (bytes > SIZE_MAX / 2)
         return NULL;
-    const size_t unit = bytes < HUGE_PAGE ? PAGE : HUGE_PAGE, size = (bytes + PAGE + unit - 1) / unit * unit;
-    char *raw = aligned_alloc(unit, size);
+    const size_t room = fc_block_room(bytes), size = room + PAGE;
+    char *raw = aligned_alloc(unit_of(bytes), size);
     if (!raw)
         return NULL;
 #if defined(__linux__)
     if (bytes >= HUGE_PAGE)
         madvise(raw, size, MADV_HUGEPAGE);
 #endif
-    ((block_header *)raw)->bytes = size - PAGE;
+    ((block_header *)raw)->bytes = room;
     return raw + PAGE;
 }
 

@@ -6,6 +6,8 @@
 
 /* At least `bytes`, aligned to a page; NULL if there is no memory. */
 void *fc_block_new(size_t bytes);
+/* What a new block for `bytes` holds. */
+size_t fc_block_room(size_t bytes);
 void fc_block_free(void *block);
 size_t fc_block_bytes(const void *block);
 

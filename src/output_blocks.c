@@ -22,13 +22,14 @@ static void *remove_kept(int i)
     return block;
 }
 
-/* The smallest that is large enough, unless a quarter of it would lie idle; or -1. */
+/* The smallest that is large enough, unless a quarter of it would lie idle that a new block would not have; or -1. */
 static int find_kept(size_t bytes)
 {
+    const size_t room = fc_block_room(bytes);
     int found = -1;
     for (int i = 0; i < kept_count; i++) {
         const size_t held = fc_block_bytes(kept[i]);
-        if (held >= bytes && held / 4 * 3 <= bytes && (found < 0 || held < fc_block_bytes(kept[found])))
+        if (held >= bytes && held / 4 * 3 <= room && (found < 0 || held < fc_block_bytes(kept[found])))
             found = i;
     }
     return found;

@@ -40,6 +40,16 @@ def test_a_large_output_takes_the_memory_of_one_that_is_gone():
     assert address(other) != was
 
 
+@pytest.mark.parametrize("kib", range(4 << 10, 9 << 10, 509))
+def test_rounding_to_pages_does_not_hide_a_block(kib):
+    first = _core.empty((kib * MIB >> 10,), FLOAT32)
+    was = address(first)
+    second = _core.empty((kib * MIB >> 10,), FLOAT32)
+    del first
+    assert address(_core.empty((kib * MIB >> 10,), FLOAT32)) == was
+    del second
+
+
 def test_operators_share_that_memory():
     x = np.ones((8, 64, 64, 64), np.float32)
     dx = fastconv.max_pool2d_backward(np.ones((8, 64, 32, 32), np.float32), x, 2)
