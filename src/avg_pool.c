@@ -32,7 +32,10 @@ fc_status fc_avg_pool_forward(const fc_pool *pool, fc_view x, int count_include_
     double *counted = count(&pass, count_include_pad);
     if (!counted)
         return FC_NO_MEMORY;
-    fc_pool_forward(&pass, forward_block, threads);
+    if (fc_pool_rows_serve(&pass))
+        fc_pool_rows_run(&pass, threads);
+    else
+        fc_pool_forward(&pass, forward_block, threads);
     fc_workspace_release(counted);
     return FC_OK;
 }

@@ -22,7 +22,10 @@ fc_status fc_max_pool_forward(const fc_pool *pool, fc_view x, void *y, int64_t *
         return FC_OVERFLOW;
     fc_pool_pass pass = fc_pool_pass_of(pool);
     pass.x = x, pass.y = y, pass.index = index;
-    fc_pool_forward(&pass, forward_block, threads);
+    if (!index && fc_pool_rows_serve(&pass))
+        fc_pool_rows_run(&pass, threads);
+    else
+        fc_pool_forward(&pass, forward_block, threads);
     return FC_OK;
 }
 

@@ -47,6 +47,9 @@ int fc_pool_pairs(const fc_pool_pass *pass);
 
 /* Forward: `visit` goes through all blocks of the output with the pass as its context. */
 void fc_pool_forward(fc_pool_pass *pass, fc_visit_block visit, int threads);
+/* The same of maxima or means over small windows of neighbours in NCHW planes. */
+int fc_pool_rows_serve(const fc_pool_pass *pass);
+void fc_pool_rows_run(fc_pool_pass *pass, int threads);
 /* Gradient, gathered: of the maxima of pass->x, or with counted taps of means. */
 fc_status fc_pool_backward(const fc_pool_pass *pass, void *dx, int threads);
 

@@ -107,18 +107,23 @@ def test_the_same_bits_for_any_number_of_threads(rng, isa, layout, kind, size):
 
 @pytest.mark.parametrize("kind", [(2, 1, 1), (2, 2, 0), (3, 2, 1), (3, 1, 1), (5, 3, 2)], ids=str)
 @pytest.mark.parametrize("shape", [(1, 2, 1400, 130), (1, 1, 5, 40_000)], ids=str)
-def test_gradients_of_long_and_of_wide_planes(rng, isa, layout, kind, shape):
+def test_long_and_wide_planes(rng, isa, layout, kind, shape):
     """Threads share rows of two planes, whose windows reach across the cuts; and rows too wide for a cache."""
     kernel, stride, padding = kind
     options = {"stride": stride, "padding": padding, "layout": layout}
     x = activations(rng.integers(0, 9, shape), layout, np.float32)
-    dy = rng.standard_normal(fastconv.max_pool2d(x, kernel, **options).shape, np.float32)
+    y = fastconv.max_pool2d(x, kernel, **options)
+    np.testing.assert_array_equal(y, reference.max_pool2d(x, kernel, **options))
+    mean = fastconv.avg_pool2d(x, kernel, **options)
+    eps = np.finfo(np.float32).eps
+    np.testing.assert_allclose(mean, reference.avg_pool2d(x.astype(float), kernel, **options), rtol=2 * eps, atol=0)
+    dy = rng.standard_normal(y.shape, np.float32)
     expected = reference.max_pool2d_backward(dy.astype(float), x, kernel, **options)
     results = []
     for threads in (1, 2, 3, 8):
         with fastconv.threads(threads):
             results.append(fastconv.max_pool2d_backward(dy, x, kernel, **options))
-    np.testing.assert_allclose(results[0], expected, rtol=0, atol=kernel**2 * 8 * np.finfo(np.float32).eps)
+    np.testing.assert_allclose(results[0], expected, rtol=0, atol=kernel**2 * 8 * eps)
     assert all(result.tobytes() == results[0].tobytes() for result in results)
 
 
@@ -132,6 +137,7 @@ def test_a_nan_far_from_the_rest_of_its_strip(isa, dtype, layout):
     ours, places = fastconv.max_pool2d(image, 3, stride=2, return_indices=True, layout=layout)
     np.testing.assert_array_equal(ours, activations(y, layout))
     np.testing.assert_array_equal(places, activations(indices, layout))
+    np.testing.assert_array_equal(fastconv.max_pool2d(image, 3, stride=2, layout=layout), ours)
     dx = fastconv.max_pool2d_backward(activations(dy, layout, dtype), image, 3, stride=2, layout=layout)
     np.testing.assert_array_equal(dx, activations(reference.max_pool2d_backward(dy, x, 3, stride=2), layout))
 
@@ -145,6 +151,9 @@ def test_planes_rows_and_columns_that_are_one_in_memory(rng, isa, dtype, axis):
     dy = np.broadcast_to(rng.integers(1, 9, shape).astype(dtype), (2, 5, 7, 7))
     dx = fastconv.max_pool2d_backward(dy, x, 3, stride=1, padding=1)
     np.testing.assert_array_equal(dx, reference.max_pool2d_backward(dy, x, 3, stride=1, padding=1))
+    y = fastconv.max_pool2d(x, 2)
+    np.testing.assert_array_equal(y, reference.max_pool2d(x, 2))
+    np.testing.assert_array_equal(fastconv.avg_pool2d(x, 2), reference.avg_pool2d(x, 2))  # quarters are exact
 
 
 def test_a_gradient_of_minus_zero_is_zero():

@@ -1,7 +1,7 @@
 """Max pooling, step 2: the product.
 
 A vector of outputs is held in registers while all its taps are seen, strided rows are read whole and sorted by a
-shuffle, and planes are shared out among the threads (src/max_pool.c, src/kernels/pool_strip.h).
+shuffle, and planes are shared out among the threads (src/max_pool.c, src/kernels/pool_rows.h).
 """
 
 import fastconv

@@ -162,6 +162,19 @@ typedef struct {
     ptrdiff_t dx_pixel;
 } fc_pool_pixels;
 
+/* Maxima, or with counted taps means, over windows of `taps` x `taps` neighbours, `stride` apart, of `count` planes whose
+ * columns lie side by side: rows [row, row_end) of y, which is dense. Each plane has more than one window. */
+typedef struct {
+    int taps, stride;  /* 2 or 3, 1 or 2 */
+    int pair;          /* rows have half a vector of windows, and planes n and n + 1 share it */
+    ptrdiff_t count, height, width, out_width, pad_top, pad_left, row, row_end;
+    const void *x;
+    ptrdiff_t x_row, x_next;
+    void *y;
+    ptrdiff_t y_next;
+    const double *counted_h, *counted_w;
+} fc_pool_rows;
+
 /* The gradient of a maximum over windows of `taps` x `taps` neighbours, `stride` apart, of `count` planes whose columns
  * lie side by side: rows [row, row_end) of dx, which is dense. A strip is LANES windows; they cover all columns of dx.
  * Scratch is for each strip FC_POOL_SHARED_ROWS times FC_POOL_SHARED_VECTORS vectors, and FC_POOL_EDGE_BYTES. */
@@ -230,6 +243,7 @@ typedef struct {
     void (*pool_max)(const fc_pool_strip *strip);
     void (*pool_argmax)(const fc_pool_strip *strip);
     void (*pool_mean)(const fc_pool_strip *strip);
+    void (*pool_rows)(const fc_pool_rows *planes);
     void (*pool_max_gradient)(const fc_pool_strip *strip);
     void (*pool_mean_gradient)(const fc_pool_strip *strip);
     void (*pool_max_backward)(const fc_pool_max_backward *planes);

@@ -2,9 +2,6 @@
  * and rows of dx written one after the other, and nothing is kept but what neighbouring windows share.
  * pool_max_step.h has what happens to a vector of windows. */
 
-/* Rows are short and their ends are masked: the hardware alone fetches too little of what follows. */
-#define FC_POOL_ROWS_AHEAD ((ptrdiff_t)((4 << 10) / sizeof(real)))
-
 /* Rows of several strips: of x and dx what is asked for ahead lies in the same rows, or soon after. */
 FC_INLINE void FC_NAME(pool_ask_ahead)(const FC_NAME(pool_window_rows) *rows, ptrdiff_t strip, const int taps,
                                        const int stride)
@@ -118,7 +115,8 @@ FC_INLINE vec FC_NAME(pool_backward_plane)(const FC_NAME(pool_backward_call) *gi
 /* A plane with a NaN once more, by an instance that asks at each step what it is, for it is rare. */
 static __attribute__((noinline)) void FC_NAME(pool_backward_exact)(const FC_NAME(pool_backward_call) *call, ptrdiff_t n)
 {
-    FC_NAME(pool_backward_plane)(call, n, call->g->taps, call->g->stride, FC_HAS_PERMUTE2 && call->g->pair,
+    const int taps = call->g->taps == 2 ? 2 : 3;  /* so that the compiler sees loops end within their arrays */
+    FC_NAME(pool_backward_plane)(call, n, taps, call->g->stride, FC_HAS_PERMUTE2 && call->g->pair,
                                  call->g->strips == 1, 0);
 }
 
@@ -159,11 +157,9 @@ static void FC_NAME(pool_edges)(const fc_pool_max_backward *g, FC_NAME(pool_edge
 {
     for (ptrdiff_t strip = 0; strip < g->strips; strip++) {
         const ptrdiff_t column = strip * LANES * g->stride - g->pad_left, left = g->out_width - strip * LANES;
-        const ptrdiff_t ahead[2][FC_NAME(POOL_LOADS)] = {{0, 1, 2}, {0, LANES, 2 * LANES}};
         FC_NAME(pool_edge) *e = edge + strip;
         e->outputs = FC_NAME(pool_lanes_inside)(0, left);
-        for (int i = 0; i < FC_NAME(POOL_LOADS); i++)
-            e->load[i] = FC_NAME(pool_lanes_inside)(column + ahead[g->stride - 1][i], g->width);
+        FC_NAME(pool_row_loads)(e->load, column, g->width, g->stride);
         for (int i = 0; i < 2; i++)
             e->store[i] = FC_NAME(pool_lanes_inside)(column + i * LANES, g->width);
         e->whole = left >= LANES && column >= 0 && column + LANES * g->stride + g->taps - g->stride <= g->width;
@@ -184,14 +180,11 @@ static void FC_NAME(pool_max_backward)(const fc_pool_max_backward *pass)
         const ptrdiff_t column = lane * g->stride - g->pad_left;
         outside[i] = column < 0 ? (real)-column : 0;
         call.back[i] = lane ? i - 1 : LANES;
-        for (int b = 0; b < g->taps; b++) {
-            const int inside = column + b >= 0 && column + b < g->width;
-            call.index[b][i] = (lane_int)(inside ? column + b : LANES - 1) + upper * LANES;
-        }
     }
     call.outside.before_middle = vno_larger(vchoice_all(1), outside, vset1(0));
     call.outside.before_last = vno_larger(vchoice_all(1), outside, vset1((real)(g->taps - 2)));
     if (pair) {
+        FC_NAME(pool_pair_index)(call.index, g->pad_left, g->width, g->taps, g->stride);
         /* The pair's one strip: rows are loaded whole, and stored from a half or, zipped, from a vector. */
         edge->load[0] = (1u << g->width) - 1;
         edge->store[0] &= g->stride == 1 ? (1u << LANES / 2) - 1 : ~0u;
@@ -207,5 +200,3 @@ static void FC_NAME(pool_max_backward)(const fc_pool_max_backward *pass)
         FC_NAME(pool_backward_planes)(&call, FC_POOL_PLANES(3_2));
 #undef FC_POOL_PLANES
 }
-#undef FC_POOL_ROWS_AHEAD
-#undef FC_UNROLL_TAPS

@@ -4,9 +4,6 @@
  * its rows and gives dy to the row that holds it; a finished row of dx deals that to its taps, and what belongs to
  * columns of later windows moves there. Two planes narrower than half a vector share one. */
 
-/* Loops over taps: as many as there are at most, for one instance does not know how many. */
-#define FC_UNROLL_TAPS _Pragma("GCC unroll 3")
-
 /* Which of up to three taps (or rows) holds a maximum: the last where `before_last` is not set, which says that it is no
  * larger than those before it; else the middle one where `before_middle` is not set; else the first. */
 typedef struct {
@@ -21,7 +18,6 @@ typedef struct {
 } FC_NAME(pool_shared_row);
 
 /* The lanes of a strip that are inside: of each load of a row of x, of each store of a row of dx, and of dy. */
-enum { FC_NAME(POOL_LOADS) = 3 };
 typedef struct {
     uint32_t load[FC_NAME(POOL_LOADS)], store[2], outputs;
     int whole;
@@ -45,39 +41,6 @@ typedef struct {
     uint32_t outputs, store;  /* the partner's lanes */
     vec seen;                 /* a NaN wherever one went by */
 } FC_NAME(pool_backward_pair);
-
-/* The taps of a strip's windows in a row. */
-FC_INLINE void FC_NAME(pool_row_taps)(const FC_NAME(pool_backward_call) *call, const FC_NAME(pool_edge) *edge,
-                                      const real *row, ptrdiff_t x_next, const int taps, const int stride,
-                                      const int pair, const int single, const int whole, vec v[3])
-{
-    const vec missing = vset1(-(real)INFINITY);
-#if FC_HAS_PERMUTE2
-    if (pair) {
-        const vec low = vload_lanes_else(row, edge->load[0], missing);
-        const vec high = vload_lanes_else(row + x_next, edge->load[0], missing);
-        FC_UNROLL_TAPS
-        for (int b = 0; b < taps; b++)
-            v[b] = vpermute2(low, call->index[b], high);
-        return;
-    }
-#endif
-    (void)call, (void)x_next, (void)pair;
-#define FC_LOAD(ahead, i) (whole ? vload(row + (ahead)) : vload_lanes_else(row + (ahead), edge->load[i], missing))
-    if (stride == 1) {
-        FC_UNROLL_TAPS
-        for (int b = 0; b < taps; b++)
-            v[b] = FC_LOAD(b, b);
-        return;
-    }
-    const vec low = FC_LOAD(0, 0), high = FC_LOAD(LANES, 1);
-    v[0] = vdeal_evens(low, high);
-    v[1] = vdeal_odds(low, high);
-    /* The first taps of the windows one on; of the last, the next column: of an only strip it is outside. */
-    if (taps == 3)
-        v[2] = vshift_out(v[0], single ? missing : whole ? vset1(row[2 * LANES]) : FC_LOAD(2 * LANES, 2));
-#undef FC_LOAD
-}
 
 /* The maximum of `taps` vectors, and which holds it, as far as `holder` does not say so already. The quick maximum takes
  * no NaN that comes second: whoever calls it notes those. */
@@ -131,7 +94,8 @@ FC_INLINE vec FC_NAME(pool_reduce_taps)(const FC_NAME(pool_backward_call) *call,
     vec v[3] = {{0}, {0}, {0}};
     /* A pair's row is loaded as a whole, and its taps are picked from that. */
     const real *row = pair ? x : x + strip * LANES * stride - call->g->pad_left;
-    FC_NAME(pool_row_taps)(call, edge, row, planes->x_next, taps, stride, pair, single, whole, v);
+    FC_NAME(pool_row_taps)(call->index, edge->load, row, planes->x_next, taps, stride, pair, single, whole,
+                           vset1(-(real)INFINITY), v);
     /* All taps of a whole strip but its last columns', which the next strip has, are among the first `stride`; so are
      * those of an only strip, for its windows cover all columns. */
     if (quick) {

@@ -9,7 +9,10 @@
 #include "reduce.h"
 #include "pool_taps.h"
 #include "pool_strip.h"
+#include "pool_operations.h"
 #include "pool_gather.h"
+#include "pool_row_taps.h"
+#include "pool_rows.h"
 #include "pool_max_step.h"
 #include "pool_max_backward.h"
 #include "lrn_row.h"
@@ -38,6 +41,7 @@ const fc_kernels FC_NAME(table) = {
     .pool_max = FC_NAME(pool_max),
     .pool_argmax = FC_NAME(pool_argmax),
     .pool_mean = FC_NAME(pool_mean),
+    .pool_rows = FC_NAME(pool_rows),
     .pool_max_gradient = FC_NAME(pool_max_gradient),
     .pool_mean_gradient = FC_NAME(pool_mean_gradient),
     .pool_max_backward = FC_NAME(pool_max_backward),
