@@ -19,6 +19,23 @@ FC_INLINE void FC_NAME(pool_ask_ahead)(const FC_NAME(pool_window_rows) *rows, pt
             __builtin_prefetch(rows->dx[a] + at + i * LANES, 1);
 }
 
+/* A row of the only strip, of planes that lie one behind the other: a few lines at each row, for more at a time would
+ * wait for each other. A row of a pair is followed by its partner's. */
+FC_INLINE void FC_NAME(pool_ask_for_planes)(const FC_NAME(pool_window_rows) *rows, const real *x, const real *dx,
+                                            const int taps, const int stride, const int pair)
+{
+    const real *read = rows->x[taps - stride], *written = rows->dx[0];
+    if (!read || !written)
+        return;
+    read += pair ? read - x : 0;
+    written += pair ? written - dx : 0;
+    FC_UNROLL
+    for (int i = 0; i < stride * stride * LANES; i += (int)(64 / sizeof(real))) {
+        __builtin_prefetch(read + i + FC_POOL_ROWS_AHEAD);
+        __builtin_prefetch(written + i + FC_POOL_ROWS_AHEAD, 1);
+    }
+}
+
 FC_INLINE void FC_NAME(pool_window_row)(const FC_NAME(pool_backward_call) *call, FC_NAME(pool_backward_pair) *planes,
                                         const FC_NAME(pool_edge) *edge, const FC_NAME(pool_window_rows) *rows,
                                         ptrdiff_t strips, FC_NAME(pool_shared_row) *shared, const int taps,
@@ -34,15 +51,6 @@ FC_INLINE void FC_NAME(pool_window_row)(const FC_NAME(pool_backward_call) *call,
             FC_NAME(pool_step)(call, planes, edge, rows, strip, shared, carry, taps, stride, pair, single, 1, quick, inside);
         else
             FC_NAME(pool_step)(call, planes, edge, rows, strip, shared, carry, taps, stride, pair, single, 0, quick, inside);
-    }
-}
-
-/* The lines of planes to come, of which each has but a few. */
-FC_INLINE void FC_NAME(pool_ask_for_planes)(const real *x, real *dx, ptrdiff_t elements)
-{
-    for (ptrdiff_t i = 0; i < elements; i += (ptrdiff_t)(64 / sizeof(real))) {
-        __builtin_prefetch(x + i + FC_POOL_ROWS_AHEAD);
-        __builtin_prefetch(dx + i + FC_POOL_ROWS_AHEAD, 1);
     }
 }
 
@@ -76,8 +84,6 @@ FC_INLINE vec FC_NAME(pool_backward_plane)(const FC_NAME(pool_backward_call) *gi
     if (pair && !alone)
         planes = (FC_NAME(pool_backward_pair)){
             g->x_next, g->dy_next, g->dx_next, only.outputs << LANES / 2, only.store[0], {0}};
-    if (single)
-        FC_NAME(pool_ask_for_planes)(x, dx, (g->row_end - g->row) * g->width * (1 + pair));
     /* Windows from before the first row on, as far as they reach into it. */
     const ptrdiff_t first = (g->row + g->pad_top) / stride - (taps - 1) / stride, begin = first < 0 ? 0 : first;
     const ptrdiff_t end = (g->row_end - 1 + g->pad_top) / stride + 1, strips = single ? 1 : g->strips;
@@ -96,10 +102,14 @@ FC_INLINE vec FC_NAME(pool_backward_plane)(const FC_NAME(pool_backward_call) *gi
         const ptrdiff_t below = g->height - taps < g->row_end - stride ? g->height - taps : g->row_end - stride;
         const ptrdiff_t top = (below + g->pad_top) / stride + 1, stop = top < g->out_height ? top : g->out_height;
         if (rows.top < g->row || below < 0 || q >= stop) {
+            if (single)
+                FC_NAME(pool_ask_for_planes)(&rows, x, dx, taps, stride, pair);
             FC_NAME(pool_window_row)(call, &planes, edge, &rows, strips, shared, taps, stride, pair, single, quick, 0);
             continue;
         }
         for (; q < stop; q++) {
+            if (single)
+                FC_NAME(pool_ask_for_planes)(&rows, x, dx, taps, stride, pair);
             FC_NAME(pool_window_row)(call, &planes, edge, &rows, strips, shared, taps, stride, pair, single, quick, 1);
             rows.dy += g->dy_row;
             for (int a = 0; a < taps; a++)
@@ -127,26 +137,30 @@ static __attribute__((noinline)) void FC_NAME(pool_backward_exact)(const FC_NAME
     {                                                                                                                \
         return FC_NAME(pool_backward_plane)(call, n, taps, stride, pair, single, 1);                                 \
     }
-#define FC_POOL_PLANES(taps, stride)                            \
-    FC_POOL_PLANE(taps, stride, pair, FC_HAS_PERMUTE2, 1)       \
-    FC_POOL_PLANE(taps, stride, single, 0, 1)                   \
-    FC_POOL_PLANE(taps, stride, wide, 0, 0)
+#define FC_POOL_PLANES(taps, stride)                                   \
+    FC_POOL_PLANE(taps, stride, pair, FC_HAS_PERMUTE2, FC_POOL_SINGLE) \
+    FC_POOL_PLANE(taps, stride, single, 0, FC_POOL_SINGLE)             \
+    FC_POOL_PLANE(taps, stride, wide, 0, FC_POOL_AMONG)
 FC_POOL_PLANES(2, 1)
 FC_POOL_PLANES(2, 2)
 FC_POOL_PLANES(3, 1)
 FC_POOL_PLANES(3, 2)
+FC_POOL_PLANE(2, 2, flush, 0, FC_POOL_FLUSH)
+FC_POOL_PLANE(3, 2, flush, 0, FC_POOL_FLUSH)
 #undef FC_POOL_PLANES
 #undef FC_POOL_PLANE
 
 typedef vec (*FC_NAME(pool_plane))(const FC_NAME(pool_backward_call) *call, ptrdiff_t n);
 
 FC_INLINE void FC_NAME(pool_backward_planes)(const FC_NAME(pool_backward_call) *call, FC_NAME(pool_plane) pairs,
-                                             FC_NAME(pool_plane) single, FC_NAME(pool_plane) wide)
+                                             FC_NAME(pool_plane) single, FC_NAME(pool_plane) flush,
+                                             FC_NAME(pool_plane) wide)
 {
     const fc_pool_max_backward *g = call->g;
-    const int pair = FC_HAS_PERMUTE2 && g->pair;
+    const int pair = FC_HAS_PERMUTE2 && g->pair, begins = g->stride == 2 && g->pad_left == 0 && g->width >= LANES;
+    const FC_NAME(pool_plane) plane = pair ? pairs : g->strips > 1 ? wide : begins ? flush : single;
     for (ptrdiff_t n = 0; n < g->count; n += 1 + pair) {
-        const vec seen = (pair ? pairs : g->strips == 1 ? single : wide)(call, n);
+        const vec seen = plane(call, n);
         if (vany(vunordered(seen, seen)))
             FC_NAME(pool_backward_exact)(call, n);
     }
@@ -189,14 +203,15 @@ static void FC_NAME(pool_max_backward)(const fc_pool_max_backward *pass)
         edge->load[0] = (1u << g->width) - 1;
         edge->store[0] &= g->stride == 1 ? (1u << LANES / 2) - 1 : ~0u;
     }
-#define FC_POOL_PLANES(kind) FC_NAME(pool_pair_##kind), FC_NAME(pool_single_##kind), FC_NAME(pool_wide_##kind)
+#define FC_POOL_PLANES(kind, flush) \
+    FC_NAME(pool_pair_##kind), FC_NAME(pool_single_##kind), FC_NAME(pool_##flush##_##kind), FC_NAME(pool_wide_##kind)
     if (g->taps == 2 && g->stride == 1)
-        FC_NAME(pool_backward_planes)(&call, FC_POOL_PLANES(2_1));
+        FC_NAME(pool_backward_planes)(&call, FC_POOL_PLANES(2_1, single));
     else if (g->taps == 2)
-        FC_NAME(pool_backward_planes)(&call, FC_POOL_PLANES(2_2));
+        FC_NAME(pool_backward_planes)(&call, FC_POOL_PLANES(2_2, flush));
     else if (g->stride == 1)
-        FC_NAME(pool_backward_planes)(&call, FC_POOL_PLANES(3_1));
+        FC_NAME(pool_backward_planes)(&call, FC_POOL_PLANES(3_1, single));
     else
-        FC_NAME(pool_backward_planes)(&call, FC_POOL_PLANES(3_2));
+        FC_NAME(pool_backward_planes)(&call, FC_POOL_PLANES(3_2, flush));
 #undef FC_POOL_PLANES
 }

@@ -87,7 +87,7 @@ FC_INLINE vec FC_NAME(pool_reduce_taps)(const FC_NAME(pool_backward_call) *call,
                                         const int quick, const int inside, FC_NAME(pool_holder) *holder)
 {
     *holder = (FC_NAME(pool_holder)){vchoice_all(1), vchoice_all(1)};
-    if (!whole && strip == 0)
+    if (!whole && strip == 0 && single != FC_POOL_FLUSH)
         *holder = call->outside;
     if (!inside && !x)
         return vset1(-(real)INFINITY);
@@ -131,7 +131,7 @@ FC_INLINE vec FC_NAME(pool_on)(const FC_NAME(pool_backward_call) *call, vec befo
 FC_INLINE void FC_NAME(pool_store_row)(const FC_NAME(pool_backward_call) *call,
                                        const FC_NAME(pool_backward_pair) *planes, const FC_NAME(pool_edge) *edge,
                                        real *dx, vec sum, FC_NAME(pool_holder) holder, vec carry[2], const int taps,
-                                       const int stride, const int pair, const int whole)
+                                       const int stride, const int pair, const int single, const int whole)
 {
     vec part[3] = {{0}, {0}, {0}};
     /* Column stride * j + b is tap b of window j, tap b + stride of the one before, and so on. */
@@ -154,7 +154,10 @@ FC_INLINE void FC_NAME(pool_store_row)(const FC_NAME(pool_backward_call) *call,
             vstore(dx + LANES, high);
         return;
     }
-    vstore_lanes(dx, low, edge->store[0]);
+    if (single == FC_POOL_FLUSH)
+        vstore(dx, low);
+    else
+        vstore_lanes(dx, low, edge->store[0]);
     if (pair && stride == 1)
         vstore_lanes(dx + planes->dx_next - LANES / 2, low, planes->store << LANES / 2);
     else if (pair)
@@ -204,7 +207,7 @@ FC_INLINE void FC_NAME(pool_step)(const FC_NAME(pool_backward_call) *call, FC_NA
     for (int a = 0; a < stride; a++)
         if (inside || rows->dx[a])
             FC_NAME(pool_store_row)(call, planes, edge, rows->dx[a] + column, sum[a], holder[a], carry[a], taps, stride,
-                                    pair, whole);
+                                    pair, single, whole);
     for (int a = 0; a < kept; a++) {
         shared[a].best = best[a + stride];
         shared[a].sum = sum[a + stride];

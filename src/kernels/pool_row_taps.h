@@ -9,6 +9,12 @@
 
 enum { FC_NAME(POOL_LOADS) = 3 };
 
+/* A strip is one of several of its row; the only one; or that, begins with the row's first column, and fills its first
+ * vectors of columns: a flush one needs no mask for them. */
+#define FC_POOL_AMONG 0
+#define FC_POOL_SINGLE 1
+#define FC_POOL_FLUSH 2
+
 /* The lanes of each load of a strip that are inside a row of `width`; its first window begins at `column`. */
 FC_INLINE void FC_NAME(pool_row_loads)(uint32_t load[], ptrdiff_t column, ptrdiff_t width, const int stride)
 {
@@ -32,9 +38,9 @@ FC_INLINE void FC_NAME(pool_pair_index)(vmask index[3], ptrdiff_t pad_left, ptrd
 }
 
 /* The taps of a strip's windows in a row, `missing` where they are outside. `row` is the first window's first tap, of a
- * pair the row's first element. `last`: what follows 2*LANES neighbours is outside. */
+ * pair the row's first element. What follows 2*LANES neighbours of a single strip is outside. */
 FC_INLINE void FC_NAME(pool_row_taps)(const vmask index[3], const uint32_t load[], const real *row, ptrdiff_t x_next,
-                                      const int taps, const int stride, const int pair, const int last,
+                                      const int taps, const int stride, const int pair, const int single,
                                       const int whole, vec missing, vec v[3])
 {
 #if FC_HAS_PERMUTE2
@@ -55,11 +61,11 @@ FC_INLINE void FC_NAME(pool_row_taps)(const vmask index[3], const uint32_t load[
             v[b] = FC_LOAD(b, b);
         return;
     }
-    const vec low = FC_LOAD(0, 0), high = FC_LOAD(LANES, 1);
+    const vec low = single == FC_POOL_FLUSH ? vload(row) : FC_LOAD(0, 0), high = FC_LOAD(LANES, 1);
     v[0] = vdeal_evens(low, high);
     v[1] = vdeal_odds(low, high);
     /* The first taps of the windows one on; of the last, the next column. */
     if (taps == 3)
-        v[2] = vshift_out(v[0], last ? missing : whole ? vset1(row[2 * LANES]) : FC_LOAD(2 * LANES, 2));
+        v[2] = vshift_out(v[0], single ? missing : whole ? vset1(row[2 * LANES]) : FC_LOAD(2 * LANES, 2));
 #undef FC_LOAD
 }

@@ -74,9 +74,11 @@ FC_INLINE vec FC_NAME(pool_rows_window)(const FC_NAME(pool_rows_call) *call, con
     return window;
 }
 
-FC_INLINE void FC_NAME(pool_rows_ask_ahead)(const real *x, ptrdiff_t elements)
+/* A few lines at a time: more would wait for each other. */
+FC_INLINE void FC_NAME(pool_rows_ask_ahead)(const real *x, const int elements)
 {
-    for (ptrdiff_t i = 0; i < elements; i += (ptrdiff_t)(64 / sizeof(real)))
+    FC_UNROLL
+    for (int i = 0; i < elements; i += (int)(64 / sizeof(real)))
         __builtin_prefetch(x + i + FC_POOL_ROWS_AHEAD);
 }
 
@@ -103,14 +105,14 @@ FC_INLINE vec FC_NAME(pool_rows_plane)(const FC_NAME(pool_rows_call) *call, ptrd
             kept[2 * s + a] = FC_NAME(pool_rows_reduce)(call, first + s, row, x_next, &seen, taps, stride, pair, mean,
                                                         0, quick);
         }
-    if (single)
-        FC_NAME(pool_rows_ask_ahead)(x + (top > 0 ? top * g->x_row : 0),
-                                     (1 + pair) * (g->row_end - g->row) * stride * g->x_row);
     for (ptrdiff_t i = g->row; i < g->row_end; i++, top += stride, y += g->out_width) {
         const real *row[3] = {NULL, NULL, NULL};
         FC_UNROLL_TAPS
         for (int a = common; a < taps; a++)
             row[a] = top + a >= 0 && top + a < g->height ? x + (top + a) * g->x_row : NULL;
+        /* Of planes that lie one behind the other; a row of a pair is followed by its partner's. */
+        if (single && row[common])
+            FC_NAME(pool_rows_ask_ahead)(row[common] + pair * (row[common] - x), stride * stride * LANES);
         for (ptrdiff_t s = 0; s < strips; s++) {
             const FC_NAME(pool_row_strip) *strip = first + s;
             const int whole = !single && strip->whole;
