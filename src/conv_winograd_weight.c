@@ -24,6 +24,7 @@ typedef struct {
     ptrdiff_t dy_ld, sum_ld;           /* between tiles of the transformed dy, and filters of the sum */
     ptrdiff_t x_step, dy_step, sum_step;
     ptrdiff_t filter_blocks;           /* that the product of a point is split into */
+    int taps_in_order;                 /* the transform's taps lie one behind the other in memory */
     size_t scratch_bytes;
     char *x, *dy, *sum, *scratch;
     atomic_int not_finite;
@@ -99,6 +100,10 @@ static void gradient_task(void *context, ptrdiff_t m, int thread)
         if (!c->kernels->winograd_gradient(&gradient))
             atomic_store(&job->not_finite, 1);
         char *dw = fc_at(c, c->weights, job->group * c->w_group + (job->first_filter + m) * c->w_m + q * c->w_q);
+        if (job->taps_in_order) {
+            c->kernels->store_strided(dw, 1, c->w_q, taps, lanes, plan->r * plan->r, gradient.channels);
+            continue;
+        }
         for (int i = 0; i < plan->r * plan->r; i++)
             c->kernels->store_strided(fc_at(c, dw, c->tap[plan->at[i]].weight), 0, c->w_q, fc_at(c, taps, i * lanes),
                                       lanes, 1, gradient.channels);
@@ -155,6 +160,9 @@ void fc_winograd_correlate_weights(const fc_correlation *c, int m, int r, int th
     gradient_job job = {.filter_blocks = fc_ceil_div(threads, 4)};
     const fc_winograd_plan *plan = &job.plan;
     fc_winograd_plan_of(&job.plan, c, m, r);
+    job.taps_in_order = 1;
+    for (int i = 0; i < r * r; i++)
+        job.taps_in_order &= c->tap[plan->at[i]].weight == i;
     job.sum_ld = fc_odd_lines(c, c->q);
     plan_slabs(&job);
     plan_blocks(&job);

@@ -27,6 +27,28 @@ int fc_steps_are_contiguous(const fc_correlation *c)
            c->tap[c->taps - 1].weight == c->taps - 1;
 }
 
+/* As it is with an input gradient, whose channels lie whole filters apart. */
+static int taps_are_contiguous(const fc_correlation *c)
+{
+    return c->order == FC_BY_CHANNEL && c->taps > 1 && c->tap[0].weight == 0 &&
+           c->tap[c->taps - 1].weight == c->taps - 1;
+}
+
+static void pack_filters(const fc_correlation *c, const char *origin, ptrdiff_t rows, ptrdiff_t filled, ptrdiff_t k,
+                         ptrdiff_t depth, char *panel, ptrdiff_t width)
+{
+    const ptrdiff_t end = k + depth;
+    for (ptrdiff_t step = k, next; step < end; step = next) {
+        /* Whole channels, or the part of one where a block of the depth begins or ends. */
+        const ptrdiff_t q = step / c->taps, t = step % c->taps, left = end - step;
+        const ptrdiff_t channels = t == 0 ? left / c->taps : 0;
+        const ptrdiff_t taps = channels ? c->taps : fc_min(c->taps - t, left);
+        next = step + fc_max(channels, 1) * taps;
+        c->kernels->pack_filters(fc_at(c, panel, (step - k) * width), width, fc_at(c, origin, q * c->w_q + t), c->w_q,
+                                 c->w_m, (int)rows, (int)filled, (int)taps, fc_max(channels, 1));
+    }
+}
+
 void fc_pack_weight_panel(const fc_correlation *c, fc_lanes lanes, ptrdiff_t group, ptrdiff_t first, ptrdiff_t count,
                           ptrdiff_t k, ptrdiff_t depth, char *panel)
 {
@@ -39,6 +61,10 @@ void fc_pack_weight_panel(const fc_correlation *c, fc_lanes lanes, ptrdiff_t gro
         for (ptrdiff_t i = 0; i < count; i++)
             row[i] = fc_at(c, origin, i * c->w_m + k);
         kernels->pack_columns(panel, width, row, (int)filled, 1, depth);
+        return;
+    }
+    if (taps_are_contiguous(c)) {
+        pack_filters(c, origin, count, filled, k, depth, panel, width);
         return;
     }
     for (ptrdiff_t t = 0; t < c->taps; t++) {

@@ -56,6 +56,10 @@ FC_CLOCKED(FC_PHASE_PACK, pack_columns,
            (void *dst, ptrdiff_t dst_step, const void *const *rows, int row_count, ptrdiff_t src_stride,
             ptrdiff_t count),
            (dst, dst_step, rows, row_count, src_stride, count))
+FC_CLOCKED(FC_PHASE_PACK, pack_filters,
+           (void *dst, ptrdiff_t dst_step, const void *src, ptrdiff_t src_step, ptrdiff_t row_step, int rows,
+            int filled, int taps, ptrdiff_t count),
+           (dst, dst_step, src, src_step, row_step, rows, filled, taps, count))
 FC_CLOCKED(FC_PHASE_PACK, pack_strided,
            (void *dst, ptrdiff_t row_step, ptrdiff_t column_step, const void *src, ptrdiff_t ld, ptrdiff_t rows,
             ptrdiff_t columns),
@@ -120,6 +124,7 @@ static void wrap(fc_dtype dtype)
     FC_WRAP(pack_runs);
     FC_WRAP(pack_pieces);
     FC_WRAP(pack_columns);
+    FC_WRAP(pack_filters);
     FC_WRAP(pack_strided);
     FC_WRAP(store_strided);
     FC_WRAP(sum_partials);

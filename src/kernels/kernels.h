@@ -227,6 +227,10 @@ typedef struct {
     /* dst[i*dst_step + j] = rows[j][i*src_stride], i < count, j < row_count; a NULL row is all zero. */
     void (*pack_columns)(void *dst, ptrdiff_t dst_step, const void *const *rows, int row_count, ptrdiff_t src_stride,
                          ptrdiff_t count);
+    /* dst[(q*taps + t)*dst_step + j] = src[q*src_step + j*row_step + t], q < count, t < taps, and j < rows or, up to
+     * `filled`, zero. */
+    void (*pack_filters)(void *dst, ptrdiff_t dst_step, const void *src, ptrdiff_t src_step, ptrdiff_t row_step,
+                         int rows, int filled, int taps, ptrdiff_t count);
     /* dst[i*row_step + j*column_step] = src[i*ld + j]: one kernel, for what is packed and for what is stored. */
     void (*pack_strided)(void *dst, ptrdiff_t row_step, ptrdiff_t column_step, const void *src, ptrdiff_t ld,
                          ptrdiff_t rows, ptrdiff_t columns);

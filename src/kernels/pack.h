@@ -107,6 +107,50 @@ static void FC_NAME(pack_columns)(void *dst, ptrdiff_t dst_step, const void *con
     }
 }
 
+/* The taps of up to LANES filters: many by a transpose, a few one by one. */
+FC_INLINE void FC_NAME(pack_filter_block)(real *dst, ptrdiff_t dst_step, const real *src, ptrdiff_t row_step, int rows,
+                                          int filled, int taps)
+{
+    for (int t = 0; t < taps; t += LANES) {
+        const int steps = taps - t < LANES ? taps - t : LANES;
+        real *to = dst + t * dst_step;
+        if (steps < LANES / 4) {
+            for (int s = 0; s < steps; s++)
+                for (int j = 0; j < filled; j++)
+                    to[s * dst_step + j] = j < rows ? src[j * row_step + t + s] : 0;
+            continue;
+        }
+        vec v[LANES];
+        FC_UNROLL
+        for (int j = 0; j < LANES; j++)
+            v[j] = j < rows ? vload_n(src + j * row_step + t, steps) : (vec){0};
+        vtranspose(v);
+        FC_UNROLL
+        for (int s = 0; s < LANES; s++)
+            if (s < steps && filled == LANES)
+                vstore(to + s * dst_step, v[s]);
+            else if (s < steps)
+                vstore_n(to + s * dst_step, v[s], filled);
+    }
+}
+
+static void FC_NAME(pack_filters)(void *dst, ptrdiff_t dst_step, const void *src, ptrdiff_t src_step,
+                                  ptrdiff_t row_step, int rows, int filled, int taps, ptrdiff_t count)
+{
+    for (int first = 0; first < filled; first += LANES) {
+        const int used = rows - first < LANES ? rows - first : LANES;
+        const int stored = filled - first < LANES ? filled - first : LANES;
+        for (ptrdiff_t q = 0; q < count; q++) {
+            real *to = (real *)dst + first + q * taps * dst_step;
+            const real *from = (const real *)src + q * src_step + first * row_step;
+            if (used == LANES)
+                FC_NAME(pack_filter_block)(to, dst_step, from, row_step, LANES, LANES, taps);
+            else
+                FC_NAME(pack_filter_block)(to, dst_step, from, row_step, used, stored, taps);
+        }
+    }
+}
+
 static void FC_NAME(copy_matrix)(void *dst, ptrdiff_t row_step, ptrdiff_t column_step, const void *src, ptrdiff_t ld,
                                  ptrdiff_t rows, ptrdiff_t columns)
 {

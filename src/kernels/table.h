@@ -32,6 +32,7 @@ const fc_kernels FC_NAME(table) = {
     .pack_runs = FC_NAME(pack_runs),
     .pack_pieces = FC_NAME(pack_pieces),
     .pack_columns = FC_NAME(pack_columns),
+    .pack_filters = FC_NAME(pack_filters),
     .pack_strided = FC_NAME(copy_matrix),
     .store_strided = FC_NAME(copy_matrix),
     .fill = FC_NAME(fill),
