@@ -22,12 +22,16 @@ static int tap_places(const fc_correlation *c, int r, int at[FC_WINOGRAD_TAPS], 
     return seen == (1 << r * r) - 1;
 }
 
-/* The fewest blocks: some for threads to share if there is one panel of filters, and the register tiles stay full. */
+/* The fewest blocks: some for threads to share if there is one panel of filters, and the register tiles stay full; or an
+ * odd number of few, and both blocks have tiles enough to pay for filters that are transformed beforehand. */
 static ptrdiff_t fewest_blocks(const fc_winograd_plan *plan)
 {
     const fc_correlation *c = &plan->c;
-    const int one_panel = c->groups == 1 && c->m <= c->kernels->tile_columns;
-    return one_panel ? fc_max(1, fc_min(4, plan->rows * plan->tiles.ow / c->kernels->tile_rows)) : 1;
+    const ptrdiff_t panels = c->groups * fc_ceil_div(c->m, c->kernels->tile_columns);
+    const ptrdiff_t register_tiles = plan->rows * plan->tiles.ow / c->kernels->tile_rows;
+    if (panels == 1)
+        return fc_max(1, fc_min(4, register_tiles));
+    return panels < 8 && panels % 2 && register_tiles >= 4 ? 2 : 1;
 }
 
 /* Blocks of rows of tiles. What is computed again follows from them: they depend on the problem alone. Their number is
