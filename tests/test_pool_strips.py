@@ -142,6 +142,17 @@ def test_a_nan_far_from_the_rest_of_its_strip(isa, dtype, layout):
     np.testing.assert_array_equal(dx, activations(reference.max_pool2d_backward(dy, x, 3, stride=2), layout))
 
 
+@pytest.mark.parametrize("kind", [(2, 1, 1), (2, 2, 0), (3, 2, 1), (3, 1, 1)], ids=str)
+def test_a_nan_in_any_column_of_a_wide_plane(isa, dtype, kind):
+    """Windows at the edges of strips, and of what a kernel takes of them at once."""
+    kernel, stride, padding = kind
+    x = np.zeros((1, 600, 4, 600), dtype)
+    column = np.arange(600)  # and the plane in which it holds a NaN
+    x[0, column, column % 4, column] = np.nan
+    y = fastconv.max_pool2d(x, kernel, stride=stride, padding=padding)
+    np.testing.assert_array_equal(y, reference.max_pool2d(x, kernel, stride=stride, padding=padding))
+
+
 @pytest.mark.parametrize("axis", [1, 2, 3])
 def test_planes_rows_and_columns_that_are_one_in_memory(rng, isa, dtype, axis):
     """Narrow planes share vectors, those of a broadcast array too."""

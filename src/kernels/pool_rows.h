@@ -3,7 +3,8 @@
 
 enum { FC_NAME(POOL_ROW_STRIPS) = 16 };  /* side by side at a time; what they keep lies in L1 */
 
-/* LANES windows side by side. Whole: all are, all taps are inside, and another strip has the last columns too. */
+/* LANES windows side by side. Whole: all are, all taps are inside, and the next strip of the call has the last columns
+ * too. */
 typedef struct {
     ptrdiff_t output, column;
     uint32_t load[FC_NAME(POOL_LOADS)], outputs;
@@ -188,7 +189,7 @@ FC_INLINE ptrdiff_t FC_NAME(pool_rows_strips)(FC_NAME(pool_rows_call) *call, ptr
         if (pair)
             strip->load[0] = (1u << g->width) - 1;
         strip->outputs = FC_NAME(pool_lanes_inside)(0, g->out_width - output);
-        strip->whole = left > LANES && strip->column >= 0 &&
+        strip->whole = left > LANES && call->strips < FC_NAME(POOL_ROW_STRIPS) && strip->column >= 0 &&
                        strip->column + LANES * g->stride + g->taps - g->stride <= g->width;
         for (int i = 0; i < LANES && g->counted_w; i++) {
             const ptrdiff_t j = output + (pair ? i % (LANES / 2) : i);
