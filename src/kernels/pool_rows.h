@@ -36,8 +36,8 @@ FC_INLINE vec FC_NAME(pool_rows_reduce)(const FC_NAME(pool_rows_call) *call, con
     if (!row)
         return call->missing;
     vec v[3] = {{0}, {0}, {0}};
-    FC_NAME(pool_row_taps)(call->index, strip->load, pair ? row : row + strip->column, x_next, taps, stride, pair, 0,
-                           whole, call->missing, v);
+    FC_NAME(pool_row_taps)(call->index, strip->load, pair ? row : row + strip->column, x_next, taps, stride, pair,
+                           FC_POOL_AMONG, whole, call->missing, v);
     if (quick && !mean) {
         vec sum = v[0];
         for (int b = 1; b < (whole ? stride : taps); b++)
