@@ -1,13 +1,5 @@
 /* Average pooling. The divisor counts the taps inside the padded input, or inside the input alone. */
-#include "parallel.h"
 #include "pool_walk.h"
-
-static void forward_block(void *context, const fc_pool_block *block, int thread)
-{
-    const fc_pool_pass *pass = context;
-    (void)thread;
-    fc_pool_strips(pass, block, NULL, pass->kernels->pool_mean);
-}
 
 /* The pass with its divisors, in a block of scratch that the caller hands back; NULL if there is none. */
 static double *count(fc_pool_pass *pass, int count_include_pad)
@@ -32,10 +24,8 @@ fc_status fc_avg_pool_forward(const fc_pool *pool, fc_view x, int count_include_
     double *counted = count(&pass, count_include_pad);
     if (!counted)
         return FC_NO_MEMORY;
-    if (fc_pool_rows_serve(&pass))
-        fc_pool_rows_run(&pass, threads);
-    else
-        fc_pool_forward(&pass, forward_block, threads);
+    pass.forward = pass.kernels->pool_mean;
+    fc_pool_forward(&pass, threads);
     fc_workspace_release(counted);
     return FC_OK;
 }

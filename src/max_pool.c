@@ -4,13 +4,6 @@
 #include "parallel.h"
 #include "pool_walk.h"
 
-static void forward_block(void *context, const fc_pool_block *block, int thread)
-{
-    const fc_pool_pass *pass = context;
-    (void)thread;
-    fc_pool_strips(pass, block, NULL, pass->index ? pass->kernels->pool_argmax : pass->kernels->pool_max);
-}
-
 fc_status fc_max_pool_forward(const fc_pool *pool, fc_view x, void *y, int64_t *index, int threads)
 {
     const fc_status status = fc_pool_check(pool);
@@ -22,10 +15,8 @@ fc_status fc_max_pool_forward(const fc_pool *pool, fc_view x, void *y, int64_t *
         return FC_OVERFLOW;
     fc_pool_pass pass = fc_pool_pass_of(pool);
     pass.x = x, pass.y = y, pass.index = index;
-    if (!index && fc_pool_rows_serve(&pass))
-        fc_pool_rows_run(&pass, threads);
-    else
-        fc_pool_forward(&pass, forward_block, threads);
+    pass.forward = index ? pass.kernels->pool_argmax : pass.kernels->pool_max;
+    fc_pool_forward(&pass, threads);
     return FC_OK;
 }
 

@@ -26,8 +26,7 @@ int fc_pool_max_backward_serves(const fc_pool_pass *pass)
 {
     const fc_pool *p = pass->p;
     const ptrdiff_t lanes = pass->kernels->lanes;
-    return p->layout == FC_NCHW && p->kh == p->kw && (p->kw == 2 || p->kw == 3) && p->dilation_h == 1 &&
-           p->dilation_w == 1 && p->stride_h == p->stride_w && p->stride_w <= 2 &&
+    return fc_pool_of_neighbours(pass) &&
            scratch_of(strips_of(p, lanes), (size_t)lanes * pass->element) <= FC_POOL_SHARED_BYTES;
 }
 
@@ -77,8 +76,7 @@ fc_status fc_pool_max_backward_run(const fc_pool_pass *pass, void *dx, int threa
         .scratch_bytes = scratch_of(strips, (size_t)lanes * pass->element),
     };
     fc_pool_grid grid = fc_pool_backward_grid(pass, backward_block, &job, &threads);
-    grid.block_rows = p->h;  /* rows are read in order and once: a cache has nothing to keep */
-    grid.block_planes += job.planes.pair ? grid.block_planes % 2 : 0;
+    fc_pool_in_order(&grid, job.planes.pair);
     job.scratch = fc_workspace_acquire((size_t)threads * job.scratch_bytes);
     if (!job.scratch)
         return FC_NO_MEMORY;

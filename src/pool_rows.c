@@ -1,16 +1,7 @@
-/* Pools forward over small windows of neighbours in NCHW planes. */
-#include "blocking.h"
-#include "parallel.h"
+/* A block of a pool forward over small windows of neighbours in NCHW planes. */
 #include "pool_walk.h"
 
-int fc_pool_rows_serve(const fc_pool_pass *pass)
-{
-    const fc_pool *p = pass->p;
-    return p->layout == FC_NCHW && p->kh == p->kw && (p->kw == 2 || p->kw == 3) && p->dilation_h == 1 &&
-           p->dilation_w == 1 && p->stride_h == p->stride_w && p->stride_w <= 2 && p->oh * p->ow > 1;
-}
-
-static void forward_block(void *context, const fc_pool_block *block, int thread)
+void fc_pool_rows_block(void *context, const fc_pool_block *block, int thread)
 {
     const fc_pool_pass *pass = context;
     const fc_pool *p = pass->p;
@@ -36,16 +27,4 @@ static void forward_block(void *context, const fc_pool_block *block, int thread)
         .counted_h = pass->counted_h,
         .counted_w = pass->counted_w,
     });
-}
-
-void fc_pool_rows_run(fc_pool_pass *pass, int threads)
-{
-    const fc_pool *p = pass->p;
-    threads = fc_useful_threads(threads, p->n * p->c * p->oh, fc_pool_seconds(p));
-    fc_pool_grid grid = fc_pool_grid_of(p, p->oh, p->stride_h * p->w * (ptrdiff_t)pass->element, threads);
-    grid.block_rows = p->oh;  /* rows are read in order and once: a cache has nothing to keep */
-    grid.block_planes += fc_pool_pairs(pass) ? grid.block_planes % 2 : 0;
-    grid.visit = forward_block;
-    grid.context = pass;
-    fc_pool_run(&grid, threads);
 }

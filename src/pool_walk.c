@@ -76,13 +76,38 @@ void fc_pool_run(const fc_pool_grid *grid, int threads)
     fc_parallel_for(threads, grid->plane_parts * grid->row_parts, run_task, (void *)grid);
 }
 
-void fc_pool_forward(fc_pool_pass *pass, fc_visit_block visit, int threads)
+int fc_pool_of_neighbours(const fc_pool_pass *pass)
+{
+    const fc_pool *p = pass->p;
+    return p->layout == FC_NCHW && p->kh == p->kw && (p->kw == 2 || p->kw == 3) && p->dilation_h == 1 &&
+           p->dilation_w == 1 && p->stride_h == p->stride_w && p->stride_w <= 2;
+}
+
+void fc_pool_in_order(fc_pool_grid *grid, int pair)
+{
+    grid->block_rows = grid->rows;
+    grid->block_planes += pair ? grid->block_planes % 2 : 0;
+}
+
+static void strips_block(void *context, const fc_pool_block *block, int thread)
+{
+    const fc_pool_pass *pass = context;
+    (void)thread;
+    fc_pool_strips(pass, block, NULL, pass->forward);
+}
+
+void fc_pool_forward(fc_pool_pass *pass, int threads)
 {
     const fc_pool *p = pass->p;
     threads = fc_useful_threads(threads, p->n * p->c * p->oh, fc_pool_seconds(p));
     fc_pool_grid grid = fc_pool_grid_of(p, p->oh, p->stride_h * p->w * (ptrdiff_t)pass->element, threads);
-    grid.visit = visit;
+    grid.visit = strips_block;
     grid.context = pass;
+    /* One window a plane is for lanes along the channels. */
+    if (fc_pool_of_neighbours(pass) && !pass->index && p->oh * p->ow > 1) {
+        fc_pool_in_order(&grid, fc_pool_pairs(pass));
+        grid.visit = fc_pool_rows_block;
+    }
     fc_pool_run(&grid, threads);
 }
 

@@ -13,6 +13,7 @@ typedef struct {
     char *y;
     int64_t *index;
     const double *counted_h, *counted_w;
+    void (*forward)(const fc_pool_strip *strip);
 } fc_pool_pass;
 
 /* Planes [c, c + planes) of image n, with NHWC as many channels, and rows [row, row_end) of what is written. */
@@ -45,11 +46,14 @@ void fc_pool_strips(const fc_pool_pass *pass, const fc_pool_block *block, const 
 /* Whether planes are narrow enough for two of them to share vectors. */
 int fc_pool_pairs(const fc_pool_pass *pass);
 
-/* Forward: `visit` goes through all blocks of the output with the pass as its context. */
-void fc_pool_forward(fc_pool_pass *pass, fc_visit_block visit, int threads);
-/* The same of maxima or means over small windows of neighbours in NCHW planes. */
-int fc_pool_rows_serve(const fc_pool_pass *pass);
-void fc_pool_rows_run(fc_pool_pass *pass, int threads);
+/* Whether windows are 2x2 or 3x3 neighbours, 1 or 2 apart, in NCHW planes: kernels of their own go along the rows. */
+int fc_pool_of_neighbours(const fc_pool_pass *pass);
+/* The grid of such a kernel, which reads rows in order and once: a cache has nothing to keep. */
+void fc_pool_in_order(fc_pool_grid *grid, int pair);
+/* Forward: by that kernel, for maxima or means, else by pass->forward. */
+void fc_pool_forward(fc_pool_pass *pass, int threads);
+/* pool_rows.c: a block of maxima or means over neighbours; the context is the pass. */
+void fc_pool_rows_block(void *context, const fc_pool_block *block, int thread);
 /* Gradient, gathered: of the maxima of pass->x, or with counted taps of means. */
 fc_status fc_pool_backward(const fc_pool_pass *pass, void *dx, int threads);
 

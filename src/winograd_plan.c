@@ -113,7 +113,7 @@ const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation,
 }
 
 /* Filters transformed beforehand that no cache keeps are multiplied no faster than they are read: three bytes a cycle,
- * measured with 75 MB of them, of which F(2x2,3x3) has half. */
+ * measured with 75 MB of them, where F(2x2,3x3) has 34. */
 static double streaming_cycles(const fc_winograd_plan *plan)
 {
     const double bytes = (double)fc_winograd_filter_bytes(plan);
