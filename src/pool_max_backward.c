@@ -76,7 +76,7 @@ fc_status fc_pool_max_backward_run(const fc_pool_pass *pass, void *dx, int threa
         .scratch_bytes = scratch_of(strips, (size_t)lanes * pass->element),
     };
     fc_pool_grid grid = fc_pool_backward_grid(pass, backward_block, &job, &threads);
-    fc_pool_in_order(&grid, job.planes.pair);
+    fc_pool_in_order(&grid);
     job.scratch = fc_workspace_acquire((size_t)threads * job.scratch_bytes);
     if (!job.scratch)
         return FC_NO_MEMORY;

@@ -83,10 +83,10 @@ int fc_pool_of_neighbours(const fc_pool_pass *pass)
            p->dilation_w == 1 && p->stride_h == p->stride_w && p->stride_w <= 2;
 }
 
-void fc_pool_in_order(fc_pool_grid *grid, int pair)
+void fc_pool_in_order(fc_pool_grid *grid)
 {
     grid->block_rows = grid->rows;
-    grid->block_planes += pair ? grid->block_planes % 2 : 0;
+    grid->block_planes = grid->p->c;
 }
 
 static void strips_block(void *context, const fc_pool_block *block, int thread)
@@ -105,7 +105,7 @@ void fc_pool_forward(fc_pool_pass *pass, int threads)
     grid.context = pass;
     /* One window a plane is for lanes along the channels. */
     if (fc_pool_of_neighbours(pass) && !pass->index && p->oh * p->ow > 1) {
-        fc_pool_in_order(&grid, fc_pool_pairs(pass));
+        fc_pool_in_order(&grid);
         grid.visit = fc_pool_rows_block;
     }
     fc_pool_run(&grid, threads);

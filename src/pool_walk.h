@@ -48,8 +48,9 @@ int fc_pool_pairs(const fc_pool_pass *pass);
 
 /* Whether windows are 2x2 or 3x3 neighbours, 1 or 2 apart, in NCHW planes: kernels of their own go along the rows. */
 int fc_pool_of_neighbours(const fc_pool_pass *pass);
-/* The grid of such a kernel, which reads rows in order and once: a cache has nothing to keep. */
-void fc_pool_in_order(fc_pool_grid *grid, int pair);
+/* The grid of such a kernel, which reads rows in order and once: a cache has nothing to keep, and a block is as large as
+ * may be, for its edges are worked out once. */
+void fc_pool_in_order(fc_pool_grid *grid);
 /* Forward: by that kernel, for maxima or means, else by pass->forward. */
 void fc_pool_forward(fc_pool_pass *pass, int threads);
 /* pool_rows.c: a block of maxima or means over neighbours; the context is the pass. */
