@@ -175,8 +175,8 @@ class _Gradients(NamedTuple):
             self.core.backward_input(self.dy, filters, None, self.layout.lift(dx), self.algo, get_num_threads())
         return delivered(dx, self.result)
 
-    def w(self, x: Array, shape: Shape) -> Array:
-        dw = self._new(shape)
+    def w(self, x: Array, shape: Shape, out: Array | None = None) -> Array:
+        dw = self._new(shape) if out is None else out
         if self.core is not None:
             image = self.layout.lift(readable(x, self.dy.dtype))
             self.core.backward_weight(self.dy, image, self.layout.lift_filters(dw), self.algo, get_num_threads())
@@ -213,10 +213,17 @@ def backward_input(layer: Convolution, dy: ArrayLike, w: ArrayLike, input_shape:
     return _Gradients.of(layer, dy, (w,), shape, w.shape, algo, x_name="input_shape").x(w, shape)
 
 
-def backward_weight(layer: Convolution, dy: ArrayLike, x: ArrayLike, weight_shape: Sequence[int], algo: str) -> Array:
-    """Return the gradient with respect to the weights."""
+def backward_weight(
+    layer: Convolution,
+    dy: ArrayLike,
+    x: ArrayLike,
+    weight_shape: Sequence[int],
+    algo: str,
+    out: Array | None = None,
+) -> Array:
+    """Return the gradient with respect to the weights; ``out``, which is not checked, fits at least one image."""
     x, shape = as_array(x, "x"), as_shape(weight_shape, "weight_shape")
-    return _Gradients.of(layer, dy, (x,), x.shape, shape, algo, w_name="weight_shape").w(x, shape)
+    return _Gradients.of(layer, dy, (x,), x.shape, shape, algo, w_name="weight_shape").w(x, shape, out)
 
 
 def transpose(

@@ -7,33 +7,11 @@
 
 #include "pack_weights.h"
 
-/* Whether each pixel of y sees the one pixel of x, through the tap that is its number: the input gradient of a kernel as
- * large as its image. */
-static int is_product_of_pixels(const fc_correlation *c)
-{
-    if (c->h != 1 || c->w != 1 || c->taps == 1 || c->oh * c->ow != c->taps || c->bias)
-        return 0;
-    if (c->w_m != c->taps || c->y_c != c->taps || c->y_h != c->ow || c->y_w != 1)
-        return 0;
-    for (ptrdiff_t t = 0; t < c->taps; t++)
-        if (c->tap[t].w > 0 || c->tap[t].w <= -c->ow || -c->tap[t].h * c->ow - c->tap[t].w != c->tap[t].weight)
-            return 0;
-    return 1;
-}
-
-/* Channel by channel, whatever the layout: a depth block then needs some channels of the image, not all. What is a
- * product of single pixels becomes one, with the pixels of y as channels: each tap but one would meet padding. */
+/* Channel by channel, whatever the layout: a depth block then needs some channels of the image, not all. */
 static fc_correlation by_channel(const fc_correlation *given)
 {
-    static fc_tap only;
     fc_correlation c = *given;
     c.order = FC_BY_CHANNEL;
-    if (is_product_of_pixels(given)) {
-        c.m *= c.taps;
-        c.oh = c.ow = c.taps = 1;
-        c.w_m = c.y_c = c.y_h = 1;
-        c.tap = &only;
-    }
     return c;
 }
 

@@ -5,6 +5,7 @@
  * Chetlur et al., "cuDNN: Efficient Primitives for Deep Learning", 2014, for gathering it tile by tile.)
  */
 #include "blocking.h"
+#include "conv_im2col_outer.h"
 #include "conv_im2col_pixel.h"
 #include "im2col.h"
 #include "pack_weights.h"
@@ -199,37 +200,9 @@ static void multiply(const fc_correlation *c, fc_lanes lanes, int threads, int i
     fc_parallel_for(threads, tasks, im2col_task, &job);
 }
 
-static void correlate(const fc_correlation *c, int threads, fc_workspace *workspace)
-{
-    if (fc_serves_few_pixels(c))
-        fc_correlate_few_pixels(c, threads, workspace);
-    else
-        multiply(c, choose_lanes(c), threads, 0, workspace);
-}
-
-void fc_im2col_in_task(const fc_correlation *c, fc_workspace *workspace)
-{
-    multiply(c, c->layout == FC_NCHW ? FC_LANES_PIXELS : FC_LANES_CHANNELS, 1, 1, workspace);
-}
-
-static const fc_packing *packing(const fc_correlation *c)
-{
-    return fc_serves_few_pixels(c) ? NULL : fc_panel_packing(choose_lanes(c), c->order);
-}
-
-static const char *refuses(const fc_correlation *c, fc_operation operation)
-{
-    (void)c, (void)operation;
-    return NULL;
-}
-
 /* The products at the pace of the register tiles that cover them, the gathered elements on top. */
-static double cycles(const fc_correlation *c, fc_operation operation)
+static double panel_cycles(const fc_correlation *c)
 {
-    if (operation == FC_BACKWARD_WEIGHT)
-        return fc_im2col_weight_cycles(c);
-    if (fc_serves_few_pixels(c))
-        return fc_few_pixels_cycles(c);
     const fc_lanes lanes = choose_lanes(c);
     const fc_gemm gemm = fc_correlation_gemm(c, lanes);
     const double gathered = (double)fc_depth(c) * (double)(c->oh * c->ow) * fc_gather_cycles(c);
@@ -242,6 +215,53 @@ static double cycles(const fc_correlation *c, fc_operation operation)
     const double turned =
         stores_in_place(c, lanes) ? 0 : (double)c->m * (double)(c->oh * c->ow) * 8 / (double)c->kernels->lanes;
     return fc_packing_cycles(c) + (double)(c->n * c->groups) * (products + calls + gathered + runs + turned);
+}
+
+/* How weights are read: along the reduction, each once for some pixels; along y's channels; or packed in panels. */
+typedef enum { INNER_PRODUCTS, OUTER_PRODUCTS, PANELS } im2col_way;
+
+static im2col_way choose_way(const fc_correlation *c)
+{
+    if (fc_serves_few_pixels(c))
+        return INNER_PRODUCTS;
+    return fc_serves_outer(c) ? OUTER_PRODUCTS : PANELS;
+}
+
+static void correlate(const fc_correlation *c, int threads, fc_workspace *workspace)
+{
+    switch (choose_way(c)) {
+    case INNER_PRODUCTS: fc_correlate_few_pixels(c, threads, workspace); break;
+    case OUTER_PRODUCTS: fc_multiply_outer(c, FC_FORWARD, threads, workspace); break;
+    case PANELS: multiply(c, choose_lanes(c), threads, 0, workspace); break;
+    }
+}
+
+void fc_im2col_in_task(const fc_correlation *c, fc_workspace *workspace)
+{
+    multiply(c, c->layout == FC_NCHW ? FC_LANES_PIXELS : FC_LANES_CHANNELS, 1, 1, workspace);
+}
+
+static const fc_packing *packing(const fc_correlation *c)
+{
+    return choose_way(c) == PANELS ? fc_panel_packing(choose_lanes(c), c->order) : NULL;
+}
+
+static const char *refuses(const fc_correlation *c, fc_operation operation)
+{
+    (void)c, (void)operation;
+    return NULL;
+}
+
+static double cycles(const fc_correlation *c, fc_operation operation)
+{
+    if (operation == FC_BACKWARD_WEIGHT)
+        return fc_im2col_weight_cycles(c);
+    switch (choose_way(c)) {
+    case INNER_PRODUCTS: return fc_few_pixels_cycles(c);
+    case OUTER_PRODUCTS: return fc_outer_cycles(c, operation);
+    case PANELS: return panel_cycles(c);
+    }
+    return 0;
 }
 
 const fc_conv_algorithm fc_algorithm_im2col = {

@@ -22,7 +22,9 @@ typedef struct {
 
 int fc_serves_few_pixels(const fc_correlation *c)
 {
-    return c->oh * c->ow <= fc_min(MOST_PIXELS, c->kernels->lanes / 2) && fc_steps_are_contiguous(c);
+    /* With a row of pixels, a panel of weights would serve them all, unless it were mostly empty. */
+    const int few_filters = c->layout == FC_NHWC && c->m <= c->kernels->tile_columns;
+    return fc_steps_are_contiguous(c) && (few_filters || c->oh * c->ow <= fc_min(MOST_PIXELS, c->kernels->lanes / 2));
 }
 
 /* dst[step] of one pixel, in the order of the weights: taps that lie side by side in the image are one run. */

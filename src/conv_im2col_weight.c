@@ -5,6 +5,7 @@
  * pixels in their order, whatever thread takes which block of dw.
  */
 #include "blocking.h"
+#include "conv_im2col_outer.h"
 #include "im2col.h"
 #include "pack_weights.h"
 #include "parallel.h"
@@ -36,7 +37,6 @@ static fc_gemm weight_gemm(const fc_correlation *c, ptrdiff_t pixels)
         .m = pixel_lanes ? c->m : fc_depth(c),
         .n = pixel_lanes ? fc_depth(c) : c->m,
         .k = pixels,
-        .accumulate = 1,
         .c = c->weights,
         .ldc = pixel_lanes ? c->w_m : c->w_q,
     };
@@ -141,13 +141,14 @@ static void weight_task(void *context, ptrdiff_t task, int thread)
     char *scratch = job->scratch + (size_t)thread * job->scratch_bytes;
     weight_pixels pixels = {.c = c, .rows = scratch};
     fc_weight_unit unit;
-    for (ptrdiff_t i = fc_partials_first(&job->partials, chunk); i < fc_partials_first(&job->partials, chunk + 1);
-         i++) {
+    const ptrdiff_t first = fc_partials_first(&job->partials, chunk), end = fc_partials_first(&job->partials, chunk + 1);
+    for (ptrdiff_t i = first; i < end; i++) {
         unit = fc_partials_unit(&job->partials, c, i);
         pixels.x = fc_at(c, c->x, unit.n * c->x_n + group * c->q * c->x_c);
         pixels.dy = fc_at(c, c->y, unit.n * c->y_n + group * c->m * c->y_c);
         pixels.first_pixel = unit.row * c->ow;
         fc_gemm gemm = weight_gemm(c, unit.rows * c->ow);
+        gemm.accumulate = i > first;
         gemm.pack_a = pixel_lanes ? pack_dy_rows : pack_image_rows;
         gemm.pack_b = pixel_lanes ? pack_image_columns : pack_dy_columns;
         gemm.context = &pixels;
@@ -161,7 +162,7 @@ static void weight_task(void *context, ptrdiff_t task, int thread)
 
 /* Rows of the im2col matrix are gathered one by one and turned; C is read and written once a depth block; and some
  * cycles for each product. */
-double fc_im2col_weight_cycles(const fc_correlation *c)
+static double panel_cycles(const fc_correlation *c)
 {
     const fc_gemm gemm = weight_gemm(c, c->oh * c->ow);
     const double depth = (double)fc_depth(c), pixels = (double)(c->oh * c->ow);
@@ -174,8 +175,17 @@ double fc_im2col_weight_cycles(const fc_correlation *c)
     return (double)(c->n * c->groups) * (1.2 * fc_gemm_cycles(&gemm) + turned + gathered + 300);
 }
 
+double fc_im2col_weight_cycles(const fc_correlation *c)
+{
+    return fc_serves_outer(c) ? fc_outer_cycles(c, FC_BACKWARD_WEIGHT) : panel_cycles(c);
+}
+
 void fc_im2col_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace)
 {
+    if (fc_serves_outer(c)) {
+        fc_multiply_outer(c, FC_BACKWARD_WEIGHT, threads, workspace);
+        return;
+    }
     weight_job job = {.c = c};
     /* Blocks of some depth blocks: C is visited once a depth block, so larger ones gain nothing. */
     const ptrdiff_t rows = fc_max(1, fc_min(c->oh, 8 * FC_DEPTH_BLOCK / c->ow));
@@ -200,7 +210,6 @@ void fc_im2col_correlate_weights(const fc_correlation *c, int threads, fc_worksp
     job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
     if (!workspace->base)
         return;
-    fc_clear_partials(&job.partials, threads);
     fc_parallel_for(threads, tasks, weight_task, &job);
     fc_sum_partials(&job.partials, c, threads);
 }

@@ -102,6 +102,8 @@ static fc_status run_without_padding(const fc_correlation *c, int threads)
  * pixel met them all, so that the first of each channel tells whether there is such a weight. */
 static int spreads_weights(const fc_conv *conv, const fc_correlation *c)
 {
+    if (c->taps == 1 && c->oh <= c->h && c->ow <= c->w && c->tap[0].h == 0 && c->tap[0].w == 0)
+        return 0;
     int finite = 1;
     for (ptrdiff_t k = 0; k < c->groups * c->m && finite; k++)
         finite = __builtin_isfinite(c->kernels->sum(fc_at(c, c->y, k * c->y_c), 1));
@@ -128,12 +130,9 @@ fc_status fc_run_operation(const fc_conv *conv, fc_operation operation, const ch
     const ptrdiff_t count = fc_correlation_count(conv, operation);
     for (ptrdiff_t i = 0; i < count && status == FC_OK; i++) {
         fc_correlation c;
-        fc_correlation_of(conv, operation, i, operands->x, operands->w, operands->y, tap, &c);
+        fc_correlation_of(conv, operation, i, operands, tap, &c);
         if (c.taps == 0)
             continue;
-        c.bias = operands->bias;
-        c.relu = operands->relu;
-        c.held = held;
         const int useful = fc_useful_threads(threads, FC_MAX_THREADS, seconds / (double)count);
         if (held)
             status = fc_hold_weights(operands->packed, algorithm->packing(&c), &c, threads);

@@ -25,17 +25,15 @@ static void assess(const fc_conv *conv, fc_operation operation, const fc_conv_al
         .name = algorithm->name, .variant = algorithm->variant, .reason = algorithm->rank, .eligible = 1};
     /* Nothing is read or written, but a driver plans otherwise where it has no output to store in. */
     static const double place;
-    const fc_view x = fc_dense_view(&place, conv->layout, operation == FC_BACKWARD_INPUT ? conv->k : conv->c,
-                                    operation == FC_BACKWARD_INPUT ? conv->oh : conv->h,
-                                    operation == FC_BACKWARD_INPUT ? conv->ow : conv->w);
-    const fc_view y = fc_dense_view(&place, conv->layout, operation == FC_BACKWARD_INPUT ? conv->c : conv->k,
-                                    operation == FC_BACKWARD_INPUT ? conv->h : conv->oh,
-                                    operation == FC_BACKWARD_INPUT ? conv->w : conv->ow);
+    const fc_view image = fc_dense_view(&place, conv->layout, conv->c, conv->h, conv->w),
+                  lattice = fc_dense_view(&place, conv->layout, conv->k, conv->oh, conv->ow);
+    const int backward = operation == FC_BACKWARD_INPUT;
+    const fc_operands operands = {.x = backward ? lattice : image, .y = backward ? image : lattice};
     double longest = 1;
     const ptrdiff_t count = fc_correlation_count(conv, operation);
     for (ptrdiff_t i = 0; i < count; i++) {
         fc_correlation c;
-        fc_correlation_of(conv, operation, i, x, NULL, y, tap, &c);
+        fc_correlation_of(conv, operation, i, &operands, tap, &c);
         if (c.taps == 0)
             continue;
         c.held = held;

@@ -23,7 +23,7 @@ static weight_strides strides_of_weights(const fc_conv *p)
     return (weight_strides){k, 1, p->k, p->kw * c * p->k, c * p->k};
 }
 
-static fc_correlation common(const fc_conv *p, const void *w)
+static fc_correlation common(const fc_conv *p, const fc_operands *operands)
 {
     return (fc_correlation){
         .kernels = fc_kernels_for(p->dtype),
@@ -32,8 +32,11 @@ static fc_correlation common(const fc_conv *p, const void *w)
         .order = p->layout == FC_NCHW ? FC_BY_CHANNEL : FC_BY_TAP,
         .n = p->n,
         .groups = p->groups,
-        .weights = (char *)w,
+        .weights = (char *)operands->w,
         .w_group = strides_of_weights(p).group,
+        .bias = operands->bias,
+        .relu = operands->relu,
+        .held = operands->packed != NULL,
     };
 }
 
@@ -43,11 +46,11 @@ static void set_views(fc_correlation *c, fc_view x, fc_view y)
     c->y = (char *)y.data, c->y_n = y.stride[0], c->y_c = y.stride[1], c->y_h = y.stride[2], c->y_w = y.stride[3];
 }
 
-static void whole_correlation(const fc_conv *p, fc_view x, const void *w, fc_view y, fc_tap *tap, fc_correlation *out)
+static void whole_correlation(const fc_conv *p, const fc_operands *operands, fc_tap *tap, fc_correlation *out)
 {
     const weight_strides ws = strides_of_weights(p);
-    fc_correlation c = common(p, w);
-    set_views(&c, x, y);
+    fc_correlation c = common(p, operands);
+    set_views(&c, operands->x, operands->y);
     c.m = p->k / p->groups, c.q = p->c / p->groups;
     c.w_m = ws.k, c.w_q = ws.c;
     c.h = p->h, c.w = p->w, c.oh = p->oh, c.ow = p->ow;
@@ -80,20 +83,21 @@ static ptrdiff_t phase_of_tap(ptrdiff_t reach, ptrdiff_t pad, ptrdiff_t stride)
     return phase < 0 ? phase + stride : phase;
 }
 
-static void phase_correlation(const fc_conv *p, ptrdiff_t first_r, ptrdiff_t first_s, fc_view dy, const void *w,
-                              fc_view dx, fc_tap *tap, fc_correlation *out)
+static void phase_correlation(const fc_conv *p, ptrdiff_t first_r, ptrdiff_t first_s, const fc_operands *operands,
+                              fc_tap *tap, fc_correlation *out)
 {
     const weight_strides ws = strides_of_weights(p);
     const ptrdiff_t step_r = period(p->stride_h, p->dilation_h), step_s = period(p->stride_w, p->dilation_w);
     const ptrdiff_t phase_h = phase_of_tap(first_r * p->dilation_h, p->pad_top, p->stride_h);
     const ptrdiff_t phase_w = phase_of_tap(first_s * p->dilation_w, p->pad_left, p->stride_w);
-    fc_correlation c = common(p, w);
+    fc_correlation c = common(p, operands);
     *out = c;
     if (phase_h >= p->h || phase_w >= p->w)
         return;
+    fc_view dx = operands->y;
     dx.data = fc_at(&c, dx.data, phase_h * dx.stride[2] + phase_w * dx.stride[3]);
     dx.stride[2] *= p->stride_h, dx.stride[3] *= p->stride_w;
-    set_views(&c, dy, dx);
+    set_views(&c, operands->x, dx);
     c.m = p->c / p->groups, c.q = p->k / p->groups;
     c.w_m = ws.c, c.w_q = ws.k;
     c.h = p->oh, c.w = p->ow;
@@ -130,11 +134,62 @@ int fc_correlations_cover(const fc_conv *p, fc_operation operation)
     return operation != FC_BACKWARD_INPUT || (phases_h(p) == p->stride_h && phases_w(p) == p->stride_w);
 }
 
-void fc_correlation_of(const fc_conv *p, fc_operation operation, ptrdiff_t i, fc_view x, const void *w, fc_view y,
-                       fc_tap *tap, fc_correlation *out)
+/* Whether an image is one run of elements, in the order of its filters' weights. */
+static int is_flat(const fc_conv *p, fc_view image)
 {
-    if (operation == FC_BACKWARD_INPUT)
-        phase_correlation(p, i / phases_w(p), i % phases_w(p), x, w, y, tap, out);
-    else
-        whole_correlation(p, x, w, y, tap, out);
+    const fc_view dense = fc_dense_view(NULL, p->layout, p->c, p->h, p->w);
+    const ptrdiff_t size[] = {1, p->c, p->h, p->w};
+    for (int axis = 1; axis < 4; axis++)
+        if (size[axis] > 1 && image.stride[axis] != dense.stride[axis])
+            return 0;
+    return 1;
+}
+
+/* Whether each filter is as large as its image: a fully connected layer. A bias of dx is of channels, not of elements. */
+static int is_product(const fc_conv *p, fc_operation operation, const fc_operands *operands)
+{
+    const int forward = operation != FC_BACKWARD_INPUT;
+    const fc_view image = forward ? operands->x : operands->y, pixel = forward ? operands->y : operands->x;
+    return p->groups == 1 && p->oh == 1 && p->ow == 1 && p->kh == p->h && p->kw == p->w && p->pad_top == 0 &&
+           p->pad_left == 0 && (p->kh == 1 || p->dilation_h == 1) && (p->kw == 1 || p->dilation_w == 1) &&
+           (forward || !operands->bias || p->h * p->w == 1) && (p->k == 1 || pixel.stride[1] == 1) &&
+           is_flat(p, image);
+}
+
+/* As NHWC has it: one row of pixels, one for each image, whose channels are the elements of x or y. */
+static void product_correlation(const fc_conv *p, fc_operation operation, const fc_operands *operands, fc_tap *tap,
+                                fc_correlation *out)
+{
+    const ptrdiff_t elements = p->c * p->h * p->w;
+    /* Where filters are rows of OIHW, dw is dy^T x rather than its transpose, so that lanes run along its rows. */
+    const int oihw = p->layout == FC_NCHW, turned = oihw && operation == FC_BACKWARD_WEIGHT;
+    const int reads_images = operation != FC_BACKWARD_INPUT && !turned;
+    fc_view x = turned ? operands->y : operands->x, y = turned ? operands->x : operands->y;
+    x.stride[1] = y.stride[1] = 1;
+    x.stride[3] = x.stride[0], y.stride[3] = y.stride[0];
+    x.stride[2] = x.stride[0] *= p->n, y.stride[2] = y.stride[0] *= p->n;
+    fc_correlation c = common(p, operands);
+    set_views(&c, x, y);
+    c.layout = FC_NHWC;
+    c.order = FC_BY_CHANNEL;
+    c.n = c.h = c.oh = c.stride_h = c.stride_w = 1;
+    c.w = c.ow = p->n;
+    c.m = reads_images ? p->k : elements, c.q = reads_images ? elements : p->k;
+    c.w_m = oihw == reads_images ? c.q : 1, c.w_q = oihw == reads_images ? 1 : c.m;
+    c.taps = 1, c.tap = tap;
+    *tap = (fc_tap){0, 0, 0};
+    *out = c;
+}
+
+void fc_correlation_of(const fc_conv *p, fc_operation operation, ptrdiff_t i, const fc_operands *operands, fc_tap *tap,
+                       fc_correlation *out)
+{
+    if (is_product(p, operation, operands)) {
+        product_correlation(p, operation, operands, tap, out);
+        out->taps = i == 0;
+    } else if (operation == FC_BACKWARD_INPUT) {
+        phase_correlation(p, i / phases_w(p), i % phases_w(p), operands, tap, out);
+    } else {
+        whole_correlation(p, operands, tap, out);
+    }
 }

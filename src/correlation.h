@@ -53,15 +53,23 @@ static inline char *fc_at(const fc_correlation *c, const void *base, ptrdiff_t e
     return (char *)base + elements * (ptrdiff_t)c->element;
 }
 
-/* correlation.c: how many correlations an operation is, and the i-th of them. `x` is what it reads (dy for the input
- * gradient), `y` what it writes (y, dx; dy for the weight gradient, which writes `w`). An input gradient's phase has no
- * taps where it lies beyond the image. `tap` has room for kh * kw. */
+/* What an operation reads and writes: `x` is what it reads (dy for the input gradient), `y` what it writes (y, dx; dy
+ * for the weight gradient, which writes `w`). `bias` and `relu` belong to what is written. */
+typedef struct {
+    fc_view x, y;
+    const void *w, *bias;
+    int relu;
+    fc_packed *packed;
+} fc_operands;
+
+/* correlation.c: how many correlations an operation is, and the i-th of them. One has no taps where an input gradient's
+ * phase lies beyond the image, or an earlier one has done all. `tap` has room for kh * kw. */
 ptrdiff_t fc_correlation_count(const fc_conv *conv, fc_operation operation);
 /* Whether they write all of it, or leave out phases of an input gradient that no tap reaches. */
 int fc_correlations_cover(const fc_conv *conv, fc_operation operation);
 /* Room for the taps of a convolution; NULL if there is none. */
 fc_tap *fc_take_taps(const fc_conv *conv);
-void fc_correlation_of(const fc_conv *conv, fc_operation operation, ptrdiff_t i, fc_view x, const void *w, fc_view y,
+void fc_correlation_of(const fc_conv *conv, fc_operation operation, ptrdiff_t i, const fc_operands *operands,
                        fc_tap *tap, fc_correlation *out);
 fc_view fc_dense_view(const void *data, fc_layout layout, ptrdiff_t c, ptrdiff_t h, ptrdiff_t w);
 
@@ -96,13 +104,7 @@ extern const char fc_other_variant[];
 const fc_conv_algorithm *fc_select(const fc_conv *conv, fc_operation operation, const char *algo, int held,
                                    fc_tap *tap, double *seconds);
 
-/* conv_run.c: the whole operation; `bias` and `relu` belong to what is written. */
-typedef struct {
-    fc_view x, y;
-    const void *w, *bias;
-    int relu;
-    fc_packed *packed;
-} fc_operands;
+/* conv_run.c: the whole operation. */
 fc_status fc_run_operation(const fc_conv *conv, fc_operation operation, const char *algo, const fc_operands *operands,
                            int threads);
 
