@@ -15,15 +15,19 @@ enum { MOST_PIXELS = 8, COLUMNS = 24, FILTERS = 64 };
 
 typedef struct {
     const fc_correlation *c;
+    int in_place;  /* a row of pixels, whose channels are the columns as they lie */
     ptrdiff_t filter_blocks, column_blocks, columns, column_step;
     size_t scratch_bytes;
     char *scratch;
 } pixel_job;
 
+/* Steps channel by channel have nothing else in common with NHWC (correlation.c). */
+static int is_row_of_pixels(const fc_correlation *c) { return c->layout == FC_NHWC && c->order == FC_BY_CHANNEL; }
+
 int fc_serves_few_pixels(const fc_correlation *c)
 {
     /* With a row of pixels, a panel of weights would serve them all, unless it were mostly empty. */
-    const int few_filters = c->layout == FC_NHWC && c->m <= c->kernels->tile_columns;
+    const int few_filters = is_row_of_pixels(c) && c->m <= c->kernels->tile_columns;
     return fc_steps_are_contiguous(c) && (few_filters || c->oh * c->ow <= fc_min(MOST_PIXELS, c->kernels->lanes / 2));
 }
 
@@ -40,12 +44,7 @@ static void gather_column(const fc_correlation *c, const char *x, ptrdiff_t pixe
             next++;
         const fc_run run = {0, 0, next - t};
         const char *from = inside ? fc_at(c, x, h * c->x_h + w * c->x_w) : x;
-        if (c->taps == 1 && c->x_c == 1 && inside) { /* a fully connected layer: its channels are one run */
-            const fc_run all = {0, 0, c->q};
-            c->kernels->pack_runs(dst, 0, from, 0, 1, 1, &all, 1, 0);
-        } else {
-            c->kernels->pack_runs(fc_at(c, dst, t), c->taps, from, c->x_c, c->x_w, c->q, &run, inside, inside ? 0 : 1);
-        }
+        c->kernels->pack_runs(fc_at(c, dst, t), c->taps, from, c->x_c, c->x_w, c->q, &run, inside, inside ? 0 : 1);
     }
 }
 
@@ -60,23 +59,27 @@ static void pixel_task(void *context, ptrdiff_t task, int thread)
     const ptrdiff_t m0 = fc_part(c->m, job->filter_blocks, block), m1 = fc_part(c->m, job->filter_blocks, block + 1);
     const ptrdiff_t pixels = c->oh * c->ow, columns = fc_min(job->columns, c->n * pixels - first);
     char *gathered = job->scratch + (size_t)thread * job->scratch_bytes;
+    const char *x = fc_at(c, c->x, group * c->q * c->x_c), *columns_of_x = job->in_place ? x : gathered;
     ptrdiff_t b_offset[COLUMNS], c_offset[COLUMNS];
     for (ptrdiff_t j = 0; j < columns; j++) {
         const ptrdiff_t n = (first + j) / pixels, p = (first + j) % pixels;
-        b_offset[j] = j * job->column_step;
+        b_offset[j] = job->in_place ? p * c->x_w : j * job->column_step;
         c_offset[j] = n * c->y_n + p / c->ow * c->y_h + p % c->ow * c->y_w;
-        gather_column(c, fc_at(c, c->x, n * c->x_n + group * c->q * c->x_c), p, fc_at(c, gathered, b_offset[j]));
+        if (!job->in_place)
+            gather_column(c, fc_at(c, x, n * c->x_n), p, fc_at(c, gathered, b_offset[j]));
     }
+    const ptrdiff_t tiles = fc_ceil_div(columns, kernels->dot_columns);
     const ptrdiff_t depth = fc_depth(c), step = (ptrdiff_t)(FC_PIXEL_DEPTH_BYTES / c->element);
     fc_dot_tile tile = {.lines = 1, .a_row = c->w_m, .c_row = c->y_c};
     for (ptrdiff_t k = 0; k < depth; k += step) {
         const int last = k + step >= depth;
         tile.width = fc_min(step, depth - k);
-        tile.b = fc_at(c, gathered, k);
+        tile.b = fc_at(c, columns_of_x, k);
         tile.accumulate = k > 0;
         tile.relu = c->relu && last;
-        for (ptrdiff_t j = 0; j < columns; j += kernels->dot_columns) {
-            tile.columns = (int)fc_min(kernels->dot_columns, columns - j);
+        for (ptrdiff_t i = 0; i < tiles; i++) {
+            const ptrdiff_t j = fc_part(columns, tiles, i);
+            tile.columns = (int)(fc_part(columns, tiles, i + 1) - j);
             tile.b_offset = b_offset + j;
             tile.c_offset = c_offset + j;
             for (ptrdiff_t m = m0; m < m1; m += kernels->dot_rows) {
@@ -103,14 +106,17 @@ double fc_few_pixels_cycles(const fc_correlation *c)
     const double columns = (double)(c->n * c->oh * c->ow), depth = (double)fc_depth(c);
     const double blocks = (double)fc_ceil_div(c->m, FILTERS);
     const double vectors = (double)c->m * depth / (double)c->kernels->lanes;
-    return (double)c->groups * (0.6 * blocks * columns * depth + vectors * (0.5 + 0.6 * columns));
+    const double gathered = is_row_of_pixels(c) ? 0 : 0.6 * blocks * columns * depth;
+    return (double)c->groups * (gathered + vectors * (0.5 + 0.6 * columns));
 }
 
 void fc_correlate_few_pixels(const fc_correlation *c, int threads, fc_workspace *workspace)
 {
-    pixel_job job = {.c = c, .filter_blocks = fc_ceil_div(c->m, FILTERS), .column_step = column_step(c)};
+    pixel_job job = {.c = c, .in_place = is_row_of_pixels(c), .filter_blocks = fc_ceil_div(c->m, FILTERS)};
+    job.column_step = job.in_place ? 0 : column_step(c);
     const ptrdiff_t columns = c->n * c->oh * c->ow;
-    const ptrdiff_t fitting = FC_PIXEL_COLUMNS_BYTES / (job.column_step * (ptrdiff_t)c->element);
+    const ptrdiff_t column_bytes = job.column_step * (ptrdiff_t)c->element;
+    const ptrdiff_t fitting = job.in_place ? COLUMNS : FC_PIXEL_COLUMNS_BYTES / column_bytes;
     job.columns = fc_max(1, fc_min(fc_min(columns, COLUMNS), fitting));
     job.column_blocks = fc_ceil_div(columns, job.columns);
     const ptrdiff_t tasks = c->groups * job.filter_blocks * job.column_blocks;
