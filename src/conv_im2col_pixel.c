@@ -77,17 +77,17 @@ static void pixel_task(void *context, ptrdiff_t task, int thread)
         tile.b = fc_at(c, columns_of_x, k);
         tile.accumulate = k > 0;
         tile.relu = c->relu && last;
-        for (ptrdiff_t i = 0; i < tiles; i++) {
-            const ptrdiff_t j = fc_part(columns, tiles, i);
-            tile.columns = (int)(fc_part(columns, tiles, i + 1) - j);
-            tile.b_offset = b_offset + j;
-            tile.c_offset = c_offset + j;
-            for (ptrdiff_t m = m0; m < m1; m += kernels->dot_rows) {
-                const ptrdiff_t channel = group * c->m + m;
-                tile.rows = (int)fc_min(kernels->dot_rows, m1 - m);
-                tile.a = fc_at(c, c->weights, group * c->w_group + m * c->w_m + k);
-                tile.c = fc_at(c, c->y, channel * c->y_c);
-                tile.row_bias = c->bias && last ? fc_at(c, c->bias, channel) : NULL;
+        for (ptrdiff_t m = m0; m < m1; m += kernels->dot_rows) {
+            const ptrdiff_t channel = group * c->m + m;
+            tile.rows = (int)fc_min(kernels->dot_rows, m1 - m);
+            tile.a = fc_at(c, c->weights, group * c->w_group + m * c->w_m + k);
+            tile.c = fc_at(c, c->y, channel * c->y_c);
+            tile.row_bias = c->bias && last ? fc_at(c, c->bias, channel) : NULL;
+            for (ptrdiff_t i = 0; i < tiles; i++) {
+                const ptrdiff_t j = fc_part(columns, tiles, i);
+                tile.columns = (int)(fc_part(columns, tiles, i + 1) - j);
+                tile.b_offset = b_offset + j;
+                tile.c_offset = c_offset + j;
                 kernels->dot_tile(&tile);
             }
         }
