@@ -77,6 +77,20 @@ def test_conv2d_backward(dy, x, w, algo):
     check("conv2d_backward", reference.conv2d_backward, dy, x, w, algo=algo)
 
 
+@given(views((5, 6, 1, 1)), views((5, 3, 2, 4)), views((6, 3, 2, 4)), st.sampled_from(("direct", "im2col")))
+def test_filters_as_large_as_their_image(dy, x, w, algo):
+    check("conv2d", reference.conv2d, x, w, algo=algo)
+    check("conv2d_backward", reference.conv2d_backward, dy, x, w, algo=algo)
+
+
+@given(views((5, 1, 1, 6)), views((5, 2, 4, 3)), views((2, 4, 3, 6)), st.sampled_from(("direct", "im2col")))
+def test_filters_as_large_as_their_image_nhwc(dy, x, w, algo):
+    options = {"layout": "NHWC"}
+    check("conv2d", lambda x, w: reference.conv2d(x, w, **options), x, w, algo=algo, **options)
+    expected = lambda dy, x, w: reference.conv2d_backward(dy, x, w, **options)  # noqa: E731
+    check("conv2d_backward", expected, dy, x, w, algo=algo, **options)
+
+
 @given(views((2, 3, 4, 5)), views((3, 2, 3, 2)))
 def test_conv_transpose2d(x, w):
     check("conv_transpose2d", lambda x, w: reference.conv_transpose2d(x, w, stride=2), x, w, stride=2)
