@@ -22,6 +22,7 @@ typedef struct {
     ptrdiff_t row_blocks, column_blocks, a_blocks;
     fc_image_block block;
     const char *packed;       /* or NULL: weights are read where they lie */
+    ptrdiff_t steps;          /* of the reduction between two visits of y */
     ptrdiff_t *offset;        /* of every step of the reduction, within its depth block */
     size_t group_bytes, image_bytes, c_bytes, scratch_bytes;
     char *scratch;
@@ -96,13 +97,19 @@ static void ask_ahead(const direct_job *job, const fc_tile *tile, ptrdiff_t pane
             __builtin_prefetch(fc_at(c, tile->b, tile->b_offset[k] + width + i));
 }
 
+/* Steps from k on, of the depth block that begins at `block`. */
+typedef struct {
+    ptrdiff_t k, block, block_depth;
+} depth_part;
+
 /* One row of pixels [0, columns), all panels [a0, a1) of weights; b is the row's first pixel at tap 0. Of an image read
  * in place, pixels are packed if the last vector would end behind it, and if they are used often. */
-static void multiply_row(const direct_job *job, fc_tile *tile, const char *weights, ptrdiff_t k, ptrdiff_t a0,
-                         ptrdiff_t a1, const char *b, ptrdiff_t columns, char *y, char *packed_panel, const char *bias)
+static void multiply_row(const direct_job *job, fc_tile *tile, const char *weights, const depth_part *part,
+                         ptrdiff_t a0, ptrdiff_t a1, const char *b, ptrdiff_t columns, char *y, char *packed_panel,
+                         const char *bias)
 {
     const fc_correlation *c = job->c;
-    const ptrdiff_t *offset = job->offset + k;
+    const ptrdiff_t *offset = job->offset + part->k;
     const ptrdiff_t width = c->kernels->tile_columns;
     const fc_parts rows = fc_a_panel_rows(&job->gemm);
     const ptrdiff_t row0 = fc_part_begin(rows, a0);
@@ -112,7 +119,8 @@ static void multiply_row(const direct_job *job, fc_tile *tile, const char *weigh
         tile->b_offset = offset;
         if (job->in_place && (tile->columns % c->kernels->lanes || a1 - a0 >= FC_PANEL_USES)) {
             const fc_run run = {0, 0, tile->columns};
-            c->kernels->pack_runs(packed_panel, width, tile->b, c->x_c, 1, tile->depth, &run, 1, width);
+            c->kernels->pack_runs(packed_panel, width, fc_at(c, tile->b, offset[0]), c->x_c, 1, tile->depth, &run, 1,
+                                  width);
             tile->b = packed_panel;
             tile->b_offset = NULL;
             tile->ldb = width;
@@ -120,7 +128,8 @@ static void multiply_row(const direct_job *job, fc_tile *tile, const char *weigh
         for (ptrdiff_t ir = a0; ir < a1; ir++) {
             const ptrdiff_t row = fc_part_begin(rows, ir);
             tile->rows = (int)(fc_part_begin(rows, ir + 1) - row);
-            tile->a = fc_at(c, weights, tile->a_row ? row * tile->a_row + k : k * c->m + row * tile->depth);
+            const ptrdiff_t packed = part->block * c->m + row * part->block_depth + (part->k - part->block) * tile->rows;
+            tile->a = fc_at(c, weights, tile->a_row ? row * tile->a_row + part->k : packed);
             tile->c = fc_at(c, y, (row - row0) * tile->ldc + p);
             tile->row_bias = bias ? fc_at(c, bias, row) : NULL;
             if (job->asks_ahead && tile->b_offset)
@@ -161,25 +170,30 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
 
     const ptrdiff_t depth = fc_depth(c), blocks = fc_depth_blocks(depth);
     for (ptrdiff_t i = 0; i < blocks; i++) {
-        const ptrdiff_t k = fc_part(depth, blocks, i);
+        depth_part part = {.block = fc_part(depth, blocks, i)};
+        const ptrdiff_t end = fc_part(depth, blocks, i + 1);
+        part.block_depth = end - part.block;
         ptrdiff_t q, channels;
-        fc_tile tile = {
-            .depth = fc_part(depth, blocks, i + 1) - k,
-            .a_row = job->packed ? 0 : c->w_m,
-            .ldc = in_place ? c->y_c : rows * c->ow,
-            .accumulate = i > 0,
-            .relu = c->relu && i == blocks - 1,
-        };
-        channels_of_block(c, k, tile.depth, &q, &channels);
+        channels_of_block(c, part.block, part.block_depth, &q, &channels);
         const char *b = fc_at(c, x, q * c->x_c + column);
         if (!job->in_place) {
             fc_fill_image_block(&job->block, c, fc_at(c, x, q * c->x_c), channels, row, rows, image);
             b = image;
         }
-        for (ptrdiff_t j = 0; j < rows; j++) {
-            char *to = in_place ? fc_at(c, y, j * c->y_h) : fc_at(c, c_block, j * c->ow);
-            const char *from = job->in_place ? b : fc_at(c, b, j * fc_block_row_step(&job->block, c));
-            multiply_row(job, &tile, weights, k, a0, a1, from, columns, to, image, i == blocks - 1 ? bias : NULL);
+        for (part.k = part.block; part.k < end; part.k += job->steps) {
+            fc_tile tile = {
+                .depth = fc_min(job->steps, end - part.k),
+                .a_row = job->packed ? 0 : c->w_m,
+                .ldc = in_place ? c->y_c : rows * c->ow,
+                .accumulate = part.k > 0,
+            };
+            const int last = part.k + tile.depth == depth;
+            tile.relu = c->relu && last;
+            for (ptrdiff_t j = 0; j < rows; j++) {
+                char *to = in_place ? fc_at(c, y, j * c->y_h) : fc_at(c, c_block, j * c->ow);
+                const char *from = job->in_place ? b : fc_at(c, b, j * fc_block_row_step(&job->block, c));
+                multiply_row(job, &tile, weights, &part, a0, a1, from, columns, to, image, last ? bias : NULL);
+            }
         }
     }
     if (!in_place)
@@ -193,6 +207,7 @@ static void plan_grid(direct_job *job, int threads)
     const fc_correlation *c = job->c;
     const ptrdiff_t a_panels = fc_a_panels(&job->gemm);
     job->row_blocks = job->column_blocks = job->a_blocks = 1;
+    job->steps = FC_DEPTH_BLOCK;
     if (job->in_place) {
         /* A block of B that stays in L2 while all weights pass: no longer than one of the packed products. */
         const fc_gemm_grid grid = fc_gemm_split(&job->gemm, c->n * c->groups, threads);
@@ -202,6 +217,10 @@ static void plan_grid(direct_job *job, int threads)
         job->a_blocks = grid.a;
         job->image_bytes = FC_DEPTH_BLOCK * (size_t)c->kernels->tile_columns * c->element;
         job->asks_ahead = (size_t)(c->n * c->groups * c->q * c->oh * c->ow) * c->element > FC_ASKED_IMAGE_BYTES;
+        if (job->asks_ahead && a_panels <= FC_STREAM_PANELS) {
+            job->steps = FC_STREAM_STEPS;
+            job->asks_ahead = 0;
+        }
         return;
     }
     job->rows = choose_rows(c, threads);
