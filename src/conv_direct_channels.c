@@ -213,7 +213,7 @@ static void plan_block(channels_job *job, int threads)
     job->rows = fc_ceil_div(job->height, job->row_blocks);
     if (!job->in_place)
         job->block = fc_image_block_for(c, job->rows);
-    job->filter_blocks = fc_min(panels, fc_ceil_div(wanted, products * job->row_blocks));
+    job->filter_blocks = fc_min(panels, fc_ceil_div(job->in_place ? wanted : threads, products * job->row_blocks));
 }
 
 /* 0 if a task does not fit into a thread's scratch. */

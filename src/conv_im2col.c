@@ -209,8 +209,9 @@ static double panel_cycles(const fc_correlation *c)
     /* Finding the runs of a panel costs as much for one channel as for many. */
     const double panels = (double)fc_ceil_div(c->oh * c->ow, c->kernels->tile_columns);
     const double runs = panels * (double)c->taps * (double)fc_depth_blocks(fc_depth(c)) * 120;
-    /* Panels are written and read again through L2: 1x1 layers were 7 % slower than products of pixels in place. */
-    const double products = 1.07 * fc_gemm_cycles(&gemm);
+    /* Panels are written and read again through L2: 1x1 layers were 7 % slower than products of pixels in place. Those of
+     * NHWC, which `direct` has to turn, never were. */
+    const double products = (c->layout == FC_NHWC && c->taps == 1 ? 1 : 1.07) * fc_gemm_cycles(&gemm);
     const double calls = 40 * (double)(fc_a_panels(&gemm) * fc_b_panels(&gemm)) * (double)fc_depth_blocks(fc_depth(c));
     const double turned =
         stores_in_place(c, lanes) ? 0 : (double)c->m * (double)(c->oh * c->ow) * 8 / (double)c->kernels->lanes;
