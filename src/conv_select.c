@@ -123,8 +123,8 @@ const char *fc_conv_refusal(const fc_conv *conv, fc_operation operation, const c
     return refusal;
 }
 
-const fc_conv_algorithm *fc_select(const fc_conv *conv, fc_operation operation, const char *algo, int held,
-                                   fc_tap *tap, double *seconds)
+static const fc_conv_algorithm *cheapest(const fc_conv *conv, fc_operation operation, const char *algo, int held,
+                                         fc_tap *tap, double *seconds)
 {
     const fc_conv_algorithm *best = NULL;
     for (int i = 0; i < FC_ALGORITHM_COUNT; i++) {
@@ -138,4 +138,46 @@ const fc_conv_algorithm *fc_select(const fc_conv *conv, fc_operation operation, 
         }
     }
     return best;
+}
+
+/* A thread's last choices: to estimate all costs takes a microsecond, a tenth of a small layer's time. */
+typedef struct {
+    fc_conv conv;
+    fc_operation operation;
+    int held;
+    char algo[24];
+    const fc_kernels *kernels;  /* NULL if there is no choice yet */
+    const fc_conv_algorithm *algorithm;
+    double seconds;
+} choice;
+
+enum { REMEMBERED = 64, WORDS = sizeof(fc_conv) / sizeof(uint64_t) };
+_Static_assert(sizeof(fc_conv) == 2 * sizeof(int) + 18 * sizeof(ptrdiff_t), "bytes between members would not compare");
+
+static choice *place_of(const fc_conv *conv, fc_operation operation)
+{
+    static _Thread_local choice remembered[REMEMBERED];
+    uint64_t word[WORDS], hash = (uint64_t)operation;
+    memcpy(word, conv, sizeof word);
+    for (int i = 0; i < WORDS; i++)
+        hash = (hash ^ word[i]) * 0x9E3779B97F4A7C15u;
+    return &remembered[hash >> 58];
+}
+
+const fc_conv_algorithm *fc_select(const fc_conv *conv, fc_operation operation, const char *algo, int held,
+                                   fc_tap *tap, double *seconds)
+{
+    const fc_kernels *kernels = fc_kernels_for(conv->dtype);
+    choice *last = place_of(conv, operation);
+    if (last->kernels != kernels || last->operation != operation || last->held != held ||
+        memcmp(&last->conv, conv, sizeof *conv) != 0 || strcmp(last->algo, algo) != 0) {
+        *seconds = 0;
+        const fc_conv_algorithm *best = cheapest(conv, operation, algo, held, tap, seconds);
+        if (strlen(algo) >= sizeof last->algo)
+            return best;
+        *last = (choice){*conv, operation, held, "", kernels, best, *seconds};
+        strcpy(last->algo, algo);
+    }
+    *seconds = last->seconds;
+    return last->algorithm;
 }
