@@ -260,9 +260,8 @@ static double cycles(const fc_correlation *c, fc_operation operation)
     switch (choose_way(c)) {
     case INNER_PRODUCTS: return fc_few_pixels_cycles(c);
     case OUTER_PRODUCTS: return fc_outer_cycles(c, operation);
-    case PANELS: return panel_cycles(c);
+    default: return panel_cycles(c);
     }
-    return 0;
 }
 
 const fc_conv_algorithm fc_algorithm_im2col = {

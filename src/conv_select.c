@@ -173,10 +173,10 @@ const fc_conv_algorithm *fc_select(const fc_conv *conv, fc_operation operation, 
         memcmp(&last->conv, conv, sizeof *conv) != 0 || strcmp(last->algo, algo) != 0) {
         *seconds = 0;
         const fc_conv_algorithm *best = cheapest(conv, operation, algo, held, tap, seconds);
-        if (strlen(algo) >= sizeof last->algo)
-            return best;
+        if (!best)  /* perhaps an unknown name, of any length */
+            return NULL;
         *last = (choice){*conv, operation, held, "", kernels, best, *seconds};
-        strcpy(last->algo, algo);
+        strncpy(last->algo, algo, sizeof last->algo - 1);
     }
     *seconds = last->seconds;
     return last->algorithm;
