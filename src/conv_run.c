@@ -130,7 +130,7 @@ fc_status fc_run_operation(const fc_conv *conv, fc_operation operation, const ch
     const ptrdiff_t count = fc_correlation_count(conv, operation);
     for (ptrdiff_t i = 0; i < count && status == FC_OK; i++) {
         fc_correlation c;
-        fc_correlation_of(conv, operation, i, operands, tap, &c);
+        fc_correlation_of(conv, operation, i, operands, algorithm, tap, &c);
         if (c.taps == 0)
             continue;
         const int useful = fc_useful_threads(threads, FC_MAX_THREADS, seconds / (double)count);

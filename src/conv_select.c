@@ -33,7 +33,7 @@ static void assess(const fc_conv *conv, fc_operation operation, const fc_conv_al
     const ptrdiff_t count = fc_correlation_count(conv, operation);
     for (ptrdiff_t i = 0; i < count; i++) {
         fc_correlation c;
-        fc_correlation_of(conv, operation, i, &operands, tap, &c);
+        fc_correlation_of(conv, operation, i, &operands, algorithm, tap, &c);
         if (c.taps == 0)
             continue;
         c.held = held;

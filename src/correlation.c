@@ -181,10 +181,10 @@ static void product_correlation(const fc_conv *p, fc_operation operation, const 
     *out = c;
 }
 
-void fc_correlation_of(const fc_conv *p, fc_operation operation, ptrdiff_t i, const fc_operands *operands, fc_tap *tap,
-                       fc_correlation *out)
+void fc_correlation_of(const fc_conv *p, fc_operation operation, ptrdiff_t i, const fc_operands *operands,
+                       const fc_conv_algorithm *algorithm, fc_tap *tap, fc_correlation *out)
 {
-    if (is_product(p, operation, operands)) {
+    if (!algorithm->transforms && is_product(p, operation, operands)) {
         product_correlation(p, operation, operands, tap, out);
         out->taps = i == 0;
     } else if (operation == FC_BACKWARD_INPUT) {

@@ -62,15 +62,12 @@ typedef struct {
     fc_packed *packed;
 } fc_operands;
 
-/* correlation.c: how many correlations an operation is, and the i-th of them. One has no taps where an input gradient's
- * phase lies beyond the image, or an earlier one has done all. `tap` has room for kh * kw. */
+/* correlation.c: how many correlations an operation is. */
 ptrdiff_t fc_correlation_count(const fc_conv *conv, fc_operation operation);
 /* Whether they write all of it, or leave out phases of an input gradient that no tap reaches. */
 int fc_correlations_cover(const fc_conv *conv, fc_operation operation);
 /* Room for the taps of a convolution; NULL if there is none. */
 fc_tap *fc_take_taps(const fc_conv *conv);
-void fc_correlation_of(const fc_conv *conv, fc_operation operation, ptrdiff_t i, const fc_operands *operands,
-                       fc_tap *tap, fc_correlation *out);
 fc_view fc_dense_view(const void *data, fc_layout layout, ptrdiff_t c, ptrdiff_t h, ptrdiff_t w);
 
 /* How an algorithm packs weights that are held for later calls. */
@@ -98,6 +95,12 @@ extern const fc_conv_algorithm fc_algorithm_winograd_2_5, fc_algorithm_winograd_
 
 /* What a variant says of a problem that is another variant's of the same name. */
 extern const char fc_other_variant[];
+
+/* correlation.c: the i-th correlation of an operation, as the algorithm takes it: one that transforms wants windows even
+ * where a kernel is as large as its image. No taps where an input gradient's phase lies beyond the image, or where an
+ * earlier one has done all. `tap` has room for kh * kw. */
+void fc_correlation_of(const fc_conv *conv, fc_operation operation, ptrdiff_t i, const fc_operands *operands,
+                       const fc_conv_algorithm *algorithm, fc_tap *tap, fc_correlation *out);
 
 /* conv_select.c: the named algorithm, or the cheapest for "auto", of weights that are held or not; NULL when the named
  * one refuses or is unknown. `seconds` is the estimate on one thread. */
