@@ -121,13 +121,14 @@ static void outer_task(void *context, ptrdiff_t task, int thread)
 static outer_job plan(const fc_correlation *c, fc_operation operation, int threads)
 {
     outer_job job = {.c = c, .gradient = operation == FC_BACKWARD_WEIGHT};
+    char *weights = fc_at(c, c->weights, c->tap[0].weight);
     if (job.gradient) {
         job.rows = c->q, job.depth = job.steps = pixels_of(c);
         job.b = c->y, job.ldb = c->y_w, job.b_group = c->m;
-        job.to = c->weights, job.ldc = c->w_q, job.c_group = c->w_group;
+        job.to = weights, job.ldc = c->w_q, job.c_group = c->w_group;
     } else {
         job.rows = pixels_of(c), job.depth = c->q, job.steps = fc_min(c->q, FC_OUTER_STEPS);
-        job.b = c->weights, job.ldb = c->w_q, job.b_group = c->w_group;
+        job.b = weights, job.ldb = c->w_q, job.b_group = c->w_group;
         job.to = c->y, job.ldc = c->y_w, job.c_group = c->m;
     }
     /* What a block reads again, of B or of C, stays in L2; it is as wide as can be, for long rows come faster. */
