@@ -176,11 +176,14 @@ class _Gradients(NamedTuple):
         return delivered(dx, self.result)
 
     def w(self, x: Array, shape: Shape, out: Array | None = None) -> Array:
-        dw = self._new(shape) if out is None else out
+        dtype = self.dy.dtype
+        dw = self._new(shape) if out is None else destination(out, shape, self.result, dtype, dy=self.dy, x=x)
         if self.core is not None:
-            image = self.layout.lift(readable(x, self.dy.dtype))
+            image = self.layout.lift(readable(x, dtype))
             self.core.backward_weight(self.dy, image, self.layout.lift_filters(dw), self.algo, get_num_threads())
-        return delivered(dw, self.result)
+        elif out is not None:
+            dw[...] = 0
+        return delivered(dw, self.result, out)
 
     def b(self) -> Array:
         db = self._new((self.filters,))
@@ -221,7 +224,7 @@ def backward_weight(
     algo: str,
     out: Array | None = None,
 ) -> Array:
-    """Return the gradient with respect to the weights; ``out``, which is not checked, fits at least one image."""
+    """Return the gradient with respect to the weights."""
     x, shape = as_array(x, "x"), as_shape(weight_shape, "weight_shape")
     return _Gradients.of(layer, dy, (x,), x.shape, shape, algo, w_name="weight_shape").w(x, shape, out)
 

@@ -213,6 +213,7 @@ static void plan_block(channels_job *job, int threads)
     job->rows = fc_ceil_div(job->height, job->row_blocks);
     if (!job->in_place)
         job->block = fc_image_block_for(c, job->rows);
+    /* Each block of filters copies the image again. */
     job->filter_blocks = fc_min(panels, fc_ceil_div(job->in_place ? wanted : threads, products * job->row_blocks));
 }
 

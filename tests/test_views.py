@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -86,9 +88,8 @@ def test_filters_as_large_as_their_image(dy, x, w, algo):
 @given(views((5, 1, 1, 6)), views((5, 2, 4, 3)), views((2, 4, 3, 6)), st.sampled_from(("direct", "im2col")))
 def test_filters_as_large_as_their_image_nhwc(dy, x, w, algo):
     options = {"layout": "NHWC"}
-    check("conv2d", lambda x, w: reference.conv2d(x, w, **options), x, w, algo=algo, **options)
-    expected = lambda dy, x, w: reference.conv2d_backward(dy, x, w, **options)  # noqa: E731
-    check("conv2d_backward", expected, dy, x, w, algo=algo, **options)
+    check("conv2d", partial(reference.conv2d, **options), x, w, algo=algo, **options)
+    check("conv2d_backward", partial(reference.conv2d_backward, **options), dy, x, w, algo=algo, **options)
 
 
 @given(views((2, 3, 4, 5)), views((3, 2, 3, 2)))

@@ -68,8 +68,8 @@ def single_thread() -> Iterator[None]:
 def product(a: Array, b: Array, out: Array | None = None) -> Array:
     """Return the product of two matrices, in parts on fastconv's threads where `single_thread` holds BLAS to one.
 
-    With the images of a batch a fully connected layer is not far from bound by the bytes of its weights, which one core
-    reads at half the pace of two.
+    A fully connected layer takes little longer than its weights take to pass through memory, which one core reads at
+    half the pace of two.
     """
     if out is None:
         out = np.empty((len(a), b.shape[1]), np.result_type(a, b))
