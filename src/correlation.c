@@ -145,7 +145,8 @@ static int is_flat(const fc_conv *p, fc_view image)
     return 1;
 }
 
-/* Whether each filter is as large as its image: a fully connected layer. A bias of dx is of channels, not of elements. */
+/* Whether each filter is as large as its image: a fully connected layer. A bias of dx is of channels, not of elements.
+ * Held weights are packed for images of all sizes: HWIO ones in another order than that of an image's elements. */
 static int is_product(const fc_conv *p, fc_operation operation, const fc_operands *operands)
 {
     const int forward = operation != FC_BACKWARD_INPUT;
@@ -153,7 +154,7 @@ static int is_product(const fc_conv *p, fc_operation operation, const fc_operand
     return p->groups == 1 && p->oh == 1 && p->ow == 1 && p->kh == p->h && p->kw == p->w && p->pad_top == 0 &&
            p->pad_left == 0 && (p->kh == 1 || p->dilation_h == 1) && (p->kw == 1 || p->dilation_w == 1) &&
            (forward || !operands->bias || p->h * p->w == 1) && (p->k == 1 || pixel.stride[1] == 1) &&
-           is_flat(p, image);
+           (p->layout == FC_NCHW || !operands->packed || p->h * p->w == 1) && is_flat(p, image);
 }
 
 /* As NHWC has it: one row of pixels, one for each image, whose channels are the elements of x or y. */

@@ -15,7 +15,7 @@ from cases import PROBLEMS, SHAPES, activations, integers, weights
 from machine import ISAS, using_isa
 
 import fastconv
-from fastconv import Conv2d
+from fastconv import Conv2d, reference
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
@@ -57,6 +57,18 @@ def test_one_layer_serves_inputs_of_many_sizes(rng, layer):
     for shape in ((1, 5, 3, 3), (3, 5, 20, 9), (0, 5, 8, 8), (1, 5, 1, 1), (2, 5, 7, 40)):
         images = rng.standard_normal(shape, np.float32)
         np.testing.assert_array_equal(layer(images), expected(layer, images))
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("algo", ["direct", "im2col"])
+@pytest.mark.parametrize(("n", "k"), [(1, 3), (12, 40), (40, 40)])
+def test_inputs_as_large_as_the_filters_and_larger(rng, n, k, algo, layout):
+    w = rng.integers(-4, 5, (k, 7, 3, 3))
+    layer = Conv2d(weights(w, layout, np.float32), layout=layout, algo=algo)
+    for size in (3, 5, 3, 8):
+        x = rng.integers(-4, 5, (n, 7, size, size))
+        y = layer(activations(x, layout, np.float32))
+        np.testing.assert_array_equal(y, activations(reference.conv2d(x, w), layout))
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))])
