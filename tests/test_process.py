@@ -43,7 +43,7 @@ def test_import_changes_nothing():
             tiny = np.float32(1e-40) * np.ones(64, np.float32), np.float64(5e-324) * np.ones(64)
             handlers = [signal.getsignal(number) for number in signal.valid_signals()]
             return (len(os.listdir("/proc/self/task")), os.sched_getaffinity(0), handlers,
-                    [a.tobytes() for a in tiny], np.geterr())
+                    [a.tobytes() for a in tiny], np.geterr(), dict(os.environ))
 
         before = state()
         import fastconv
@@ -54,6 +54,38 @@ def test_import_changes_nothing():
         assert state()[1:] == before[1:], "by a parallel call"
         """
     )
+
+
+def milliseconds_spun(**environment):
+    """The least time that threads without work took from the CPUs after any of ten parallel calls."""
+    script = """
+        import time
+        import numpy as np
+        import fastconv
+        x, w = np.ones((2, 32, 28, 28), np.float32), np.ones((32, 32, 3, 3), np.float32)
+        spun = []
+        for _ in range(10):
+            with fastconv.threads(2):
+                fastconv.conv2d(x, w)
+            before = time.process_time()
+            time.sleep(0.05)
+            spun.append(time.process_time() - before)
+        print(1000 * min(spun))
+        """
+    return float(python(script, **environment))
+
+
+@pytest.mark.skipif(
+    fastconv.get_num_threads() < 2 or "gcc" not in fastconv.show_config("dicts")["compiler"],
+    reason="threads of other OpenMPs, and those that share a single CPU, wait in other ways",
+)
+def test_idle_threads_sleep_soon():
+    """They would take the cores from NumPy's BLAS, and those of BLAS from them; unless the user wants it so."""
+    if {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+        pytest.skip("the user has said how threads wait")
+    assert milliseconds_spun() < 2
+    assert milliseconds_spun(OMP_WAIT_POLICY="active") > 5
+    assert milliseconds_spun(GOMP_SPINCOUNT="infinite") > 5
 
 
 def test_ctrl_c_leaves_the_process_usable():
