@@ -67,6 +67,9 @@ enum { FC_DIRECT_C_BYTES = 256 << 10, FC_DIRECT_MERGED_PIXELS = 1024 };
  * part of L2; pixels of a unit. */
 enum { FC_GRADIENT_PANEL_BYTES = 192 << 10, FC_GRADIENT_SUM_BYTES = 384 << 10, FC_GRADIENT_PIXELS = 1024 };
 
+/* What its chunks after the first may cost, of the products. */
+#define FC_GRADIENT_CHUNKS_SHARE 0.1
+
 /* Scratch a thread may take; direct and Winograd refuse a problem that needs more, im2col always fits its blocks. */
 enum { FC_SCRATCH_LIMIT = 16 << 20 };
 

@@ -23,7 +23,7 @@ typedef struct {
     ptrdiff_t rows;              /* of y in a unit */
     ptrdiff_t images;            /* of as few pixels that several are one unit */
     ptrdiff_t panels;            /* of filters */
-    ptrdiff_t panel_blocks, channel_blocks;
+    ptrdiff_t panel_blocks, channel_blocks, chunks;
     size_t image_bytes, dy_bytes, sum_bytes, offset_bytes, scratch_bytes;
     char *scratch;
 } gradient_job;
@@ -190,25 +190,79 @@ static size_t bytes_of(const fc_correlation *c, ptrdiff_t elements)
     return sizes.used;
 }
 
-/* Panels of filters in a block: as many as have their sums in a part of L2, but enough blocks for threads. */
-static ptrdiff_t panels_of_block(const gradient_job *job, ptrdiff_t units)
+/* Cycles of the register tiles, over all images and groups. */
+static double product_cycles(const gradient_job *job)
 {
     const fc_correlation *c = job->c;
-    const ptrdiff_t pairs = most_channels(job) * c->taps, width = c->kernels->tile_columns;
-    const ptrdiff_t cached = FC_GRADIENT_SUM_BYTES / (pairs * width * (ptrdiff_t)c->element);
-    const ptrdiff_t tasks = c->groups * job->panels * job->channel_blocks * fc_min(units, FC_PARTIAL_CHUNKS);
-    return fc_max(1, fc_min(cached, tasks / FC_PARTIAL_TASKS));
+    const ptrdiff_t vectors = fc_ceil_div(c->m, c->kernels->lanes);
+    const double panels = (double)fc_ceil_div(c->q * c->taps, c->kernels->tile_rows);
+    const double step = fc_tiles_step_cycles((double)fc_depth(c) / panels, vectors, 1.1);
+    const double visits = (double)fc_ceil_div(c->oh, job->rows) * (double)fc_depth_blocks(job->rows * c->ow) /
+                          (double)job->images;
+    const double visit = (double)fc_ceil_div(vectors, 2) * 200;
+    return (double)(c->n * c->groups) * panels * (step * (double)(c->oh * c->ow) + visits * visit);
 }
 
-/* Blocks of channels whose sums stay in L2, and rows of a unit whose image does: they depend on the problem and the ISA
- * alone, for the order of the sum follows from them. 0 if a task does not fit into a thread's scratch. */
-static int plan(gradient_job *job, const fc_correlation *c)
+/* What is done again for each part, in cycles: a block of panels copies the image, or reads it once more in place, a
+ * block of channels turns dy, a chunk stores dw and has it added up (measured with 1 MB of dw: 3 cycles a float). */
+typedef struct {
+    double panels, channels, chunk;
+} part_costs;
+
+static part_costs costs_of_parts(const gradient_job *job)
+{
+    const fc_correlation *c = job->c;
+    const double images = (double)(c->n * c->groups), pixels = (double)(c->oh * c->ow);
+    const double bytes = (double)(c->groups * c->m) * (double)fc_depth(c) * (double)c->element;
+    return (part_costs){
+        .panels = images * (job->in_place ? (double)c->q * pixels * 0.05 : fc_direct_copy_cycles(c)),
+        .channels = images * (double)c->m * pixels * 10 / (double)c->kernels->lanes,
+        .chunk = bytes * 0.75,
+    };
+}
+
+static double cycles_of_parts(const part_costs *cost, const gradient_job *job)
+{
+    return (double)(job->panel_blocks - job->in_place) * cost->panels + (double)job->channel_blocks * cost->channels +
+           (double)job->chunks * cost->chunk;
+}
+
+/* Time that threads are without work, as a share of the products': the last tasks end at different times. */
+static double idle_share(const gradient_job *job, int threads)
+{
+    const ptrdiff_t tasks = job->c->groups * job->panel_blocks * job->channel_blocks * job->chunks;
+    const double largest = (double)(most_panels(job) * job->panel_blocks) / (double)job->panels;
+    return largest * ((double)fc_ceil_div(tasks, threads) + 0.1) * (double)threads / (double)tasks - 1;
+}
+
+/* Divides the work into tasks for threads, by panels or by channels, whichever costs less, as long as that gains. */
+static void divide(gradient_job *job, const part_costs *cost, double products, int threads)
+{
+    const ptrdiff_t channels = job->c->q;
+    for (double idle = idle_share(job, threads), next;; idle = next) {
+        gradient_job trial = *job;
+        const double by_panels = (double)job->panel_blocks * cost->panels;
+        const double by_channels = (double)job->channel_blocks * cost->channels;
+        if (job->panel_blocks < job->panels && (by_panels <= by_channels || job->channel_blocks == channels))
+            trial.panel_blocks = fc_min(2 * job->panel_blocks, job->panels);
+        else
+            trial.channel_blocks = fc_min(2 * job->channel_blocks, channels);
+        next = idle_share(&trial, threads);
+        if (cycles_of_parts(cost, &trial) - cycles_of_parts(cost, job) >= products * (idle - next))
+            break;
+        *job = trial;
+    }
+}
+
+/* Rows of a unit, whose image stays in L2, and chunks depend on the problem and the ISA alone, for the order of the sum
+ * follows from them; blocks of panels and channels on the threads. 0 if a task does not fit into a thread's scratch. */
+static int plan(gradient_job *job, const fc_correlation *c, int threads)
 {
     const ptrdiff_t width = c->kernels->tile_columns, element = (ptrdiff_t)c->element;
     *job = (gradient_job){.c = c, .in_place = fc_sees_image_itself(c), .panels = fc_ceil_div(c->m, width)};
     const ptrdiff_t pairs = FC_GRADIENT_PANEL_BYTES / (width * element);
     job->channel_blocks = fc_ceil_div(c->q, fc_max(1, pairs / c->taps));
-    const ptrdiff_t channels = most_channels(job);
+    ptrdiff_t channels = most_channels(job);
     double image = 0;
     for (job->rows = fc_min(c->oh, fc_max(1, FC_GRADIENT_PIXELS / c->ow));; job->rows = fc_ceil_div(job->rows, 2)) {
         job->block = fc_image_block_for(c, job->rows);
@@ -221,8 +275,16 @@ static int plan(gradient_job *job, const fc_correlation *c)
     if (job->in_place && pixels < FC_DEPTH_BLOCK)
         job->images = fc_ceil_div(c->n, fc_ceil_div(c->n, FC_DEPTH_BLOCK / pixels));
     const ptrdiff_t units = fc_ceil_div(c->n, job->images) * fc_ceil_div(c->oh, job->rows);
-    job->panel_blocks = fc_ceil_div(job->panels, panels_of_block(job, units));
+    const ptrdiff_t panel_bytes = channels * c->taps * width * element;
+    job->panel_blocks = fc_ceil_div(job->panels, fc_max(1, FC_GRADIENT_SUM_BYTES / panel_bytes));
+    const double products = product_cycles(job);
+    const part_costs cost = costs_of_parts(job);
+    job->chunks = fc_min(fc_most_chunks(c, units), fc_chunks_beside(c->groups * job->panels * job->channel_blocks));
+    job->chunks = fc_min(job->chunks, 1 + (ptrdiff_t)(FC_GRADIENT_CHUNKS_SHARE * products / cost.chunk));
+    if (threads > 1)
+        divide(job, &cost, products, threads);
     const ptrdiff_t depth = fc_min(job->images * pixels, FC_DEPTH_BLOCK);
+    channels = most_channels(job);
     const double dy = (double)depth * (double)width, pairs_of_task = (double)channels * (double)c->taps;
     const double sum = pairs_of_task * (double)(most_panels(job) * width);
     const double offsets = (pairs_of_task + (double)(job->images * pixels)) * (double)sizeof(ptrdiff_t);
@@ -239,31 +301,22 @@ static int plan(gradient_job *job, const fc_correlation *c)
     return 1;
 }
 
-/* The products at the pace of the register tiles, with visits of the sum, the copied image and the turned dy on top. */
+/* The products at the pace of the register tiles, and what each part adds. */
 double fc_direct_weight_channels_cycles(const fc_correlation *c)
 {
     gradient_job job;
-    if (!plan(&job, c))
+    if (!plan(&job, c, 1))
         return HUGE_VAL;
-    const double pixels = (double)(c->oh * c->ow), pairs = (double)fc_depth(c);
-    const ptrdiff_t vectors = fc_ceil_div(c->m, c->kernels->lanes);
-    const double panels = (double)fc_ceil_div(c->q * c->taps, c->kernels->tile_rows);
-    const double visits = (double)fc_ceil_div(c->oh, job.rows) * (double)fc_depth_blocks(job.rows * c->ow) /
-                          (double)job.images;
-    const double step = fc_tiles_step_cycles(pairs / panels, vectors, 1.1);
-    const double products = panels * (step * pixels + (double)fc_ceil_div(vectors, 2) * visits * 200);
-    const double copied = job.in_place ? 0 : (double)job.panel_blocks * fc_direct_copy_cycles(c);
-    const double turned = (double)(job.channel_blocks * c->m) * pixels * 8 / (double)c->kernels->lanes;
-    return (double)(c->n * c->groups) * (products + copied + turned);
+    const part_costs cost = costs_of_parts(&job);
+    return product_cycles(&job) + cycles_of_parts(&cost, &job);
 }
 
 void fc_direct_weight_channels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace)
 {
     gradient_job job;
-    plan(&job, c);
-    const ptrdiff_t products = c->groups * job.panel_blocks * job.channel_blocks;
-    job.partials = fc_plan_partials(c, job.rows, job.images, products, workspace);
-    const ptrdiff_t tasks = products * job.partials.chunks;
+    plan(&job, c, threads);
+    job.partials = fc_plan_partials(c, job.rows, job.images, job.chunks, workspace);
+    const ptrdiff_t tasks = c->groups * job.panel_blocks * job.channel_blocks * job.partials.chunks;
     threads = (int)fc_min(threads, tasks);
     job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
     if (!workspace->base)

@@ -129,7 +129,7 @@ void fc_direct_weight_pixels_correlate(const fc_correlation *c, int threads, fc_
     const ptrdiff_t row_tiles = fc_ceil_div(c->m, c->kernels->dot_rows);
     job.block = fc_image_block_for(c, rows);
     job.channels = fc_max(1, fc_min(c->q, FC_IMAGE_BLOCK_BYTES / (job.block.plane * (ptrdiff_t)c->element)));
-    job.partials = fc_plan_partials(c, rows, 1, c->groups * row_tiles, workspace);
+    job.partials = fc_plan_partials(c, rows, 1, fc_chunks_beside(c->groups * row_tiles), workspace);
     const ptrdiff_t products = job.partials.chunks * c->groups;
     job.m_blocks = fc_min(row_tiles, fc_ceil_div(products < 4 * threads ? 4 * threads : 1, products));
     const ptrdiff_t tasks = products * job.m_blocks;

@@ -191,7 +191,7 @@ void fc_im2col_correlate_weights(const fc_correlation *c, int threads, fc_worksp
     const ptrdiff_t rows = fc_max(1, fc_min(c->oh, 8 * FC_DEPTH_BLOCK / c->ow));
     const fc_gemm gemm = weight_gemm(c, rows * c->ow);
     const ptrdiff_t tiles = c->groups * fc_a_panels(&gemm) * fc_b_panels(&gemm);
-    job.partials = fc_plan_partials(c, rows, 1, tiles, workspace);
+    job.partials = fc_plan_partials(c, rows, 1, fc_chunks_beside(tiles), workspace);
     job.grid = fc_gemm_split(&gemm, c->groups * job.partials.chunks, threads);
     const ptrdiff_t tasks = job.partials.chunks * c->groups * job.grid.a * job.grid.b;
     threads = (int)fc_min(threads, tasks);

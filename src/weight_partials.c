@@ -8,17 +8,31 @@
 
 enum { SUM_BLOCK = 4096 };
 
-fc_weight_partials fc_plan_partials(const fc_correlation *c, ptrdiff_t rows, ptrdiff_t images, ptrdiff_t tiles,
+static size_t weight_bytes(const fc_correlation *c) { return (size_t)(c->groups * c->m * c->q * c->taps) * c->element; }
+
+/* Apart by whole pairs of lines and one more: copies do not meet in the same sets of a cache. */
+static size_t copy_step(const fc_correlation *c) { return (weight_bytes(c) + 127) / 128 * 128 + 64; }
+
+ptrdiff_t fc_most_chunks(const fc_correlation *c, ptrdiff_t units)
+{
+    return fc_max(1, fc_min(fc_min(units, FC_PARTIAL_CHUNKS), FC_PARTIAL_BYTES / (ptrdiff_t)copy_step(c)));
+}
+
+ptrdiff_t fc_chunks_beside(ptrdiff_t tiles)
+{
+    return fc_ceil_div(FC_PARTIAL_TASKS, tiles);
+}
+
+fc_weight_partials fc_plan_partials(const fc_correlation *c, ptrdiff_t rows, ptrdiff_t images, ptrdiff_t chunks,
                                     fc_workspace *workspace)
 {
     fc_weight_partials p = {.rows = rows, .images = images, .dw = c->weights};
     p.units_in_image = fc_ceil_div(c->oh, rows);
     p.units = p.units_in_image * fc_ceil_div(c->n, images);
-    p.weights = c->groups * c->m * c->q * c->taps;
-    p.bytes = (size_t)p.weights * c->element;
-    p.step = (p.bytes + 127) / 128 * 128 + 64;
-    const ptrdiff_t wanted = fc_min(FC_PARTIAL_CHUNKS, fc_ceil_div(FC_PARTIAL_TASKS, tiles));
-    p.chunks = fc_max(1, fc_min(fc_min(p.units, wanted), FC_PARTIAL_BYTES / (ptrdiff_t)p.step));
+    p.bytes = weight_bytes(c);
+    p.weights = (ptrdiff_t)(p.bytes / c->element);
+    p.step = copy_step(c);
+    p.chunks = fc_min(chunks, fc_most_chunks(c, p.units));
     if (p.chunks > 1)
         p.copies = fc_take(workspace, (size_t)p.chunks * p.step);
     return p;

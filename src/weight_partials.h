@@ -17,10 +17,15 @@ typedef struct {
     ptrdiff_t n, images, row, rows;
 } fc_weight_unit;
 
-/* Units of `rows` rows, or of `images` images if these are all rows. `tiles` is how many independent blocks dw itself
- * offers: with many of them one chunk is enough. */
-fc_weight_partials fc_plan_partials(const fc_correlation *c, ptrdiff_t rows, ptrdiff_t images, ptrdiff_t tiles,
+/* Units of `rows` rows, or of `images` images if these are all rows, in up to `chunks` chunks. */
+fc_weight_partials fc_plan_partials(const fc_correlation *c, ptrdiff_t rows, ptrdiff_t images, ptrdiff_t chunks,
                                     fc_workspace *workspace);
+
+/* Chunks of so many units, whose copies of dw take a bounded size in sum. */
+ptrdiff_t fc_most_chunks(const fc_correlation *c, ptrdiff_t units);
+
+/* Chunks that are enough for all threads where dw itself offers so many independent tiles. */
+ptrdiff_t fc_chunks_beside(ptrdiff_t tiles);
 
 static inline ptrdiff_t fc_partials_first(const fc_weight_partials *p, ptrdiff_t chunk)
 {
