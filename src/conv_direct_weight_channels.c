@@ -100,10 +100,18 @@ static void multiply_panel(const gradient_task *task, const char *image, ptrdiff
         .ldc = width,
         .accumulate = accumulate,
     };
+    const int rows_in_place = task->job->in_place && task->job->images == 1;
+    if (rows_in_place) {
+        tile.a_offset = NULL;
+        tile.a_row = c->x_c;
+    }
     for (ptrdiff_t j = 0; j < panels; j++) {
         const ptrdiff_t row = fc_part_begin(pairs, j);
         tile.rows = (int)(fc_part_begin(pairs, j + 1) - row);
-        tile.a_row_offset = task->row_offset + row;
+        if (rows_in_place)
+            tile.a = fc_at(c, image, row * c->x_c + k);
+        else
+            tile.a_row_offset = task->row_offset + row;
         tile.c = fc_at(c, sum, row * width);
         c->kernels->gemm_tile(&tile);
     }
