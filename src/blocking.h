@@ -15,8 +15,8 @@ enum { FC_C_BLOCK_BYTES = 2 << 20 };
 /* Winograd: points of all tiles in a block, whose products with one panel of filters are half of an L2 (112 tiles of 36
  * points); channels between two visits of the products, whose transformed filters are the other half (it also bounds
  * the rounding chains, more than elsewhere, for their terms are larger than the result); packed filters ready to be
- * transformed, in L1. */
-enum { FC_WINOGRAD_PRODUCTS = 4032, FC_WINOGRAD_DEPTH_BLOCK = 128, FC_WINOGRAD_PACK_BYTES = 16 << 10 };
+ * transformed, in L1: of one channel at least, which may have 144 taps of 128 bytes. */
+enum { FC_WINOGRAD_PRODUCTS = 4032, FC_WINOGRAD_DEPTH_BLOCK = 128, FC_WINOGRAD_PACK_BYTES = 18 << 10 };
 
 /* Winograd's transformed images, read from L3 once for each panel of filters, and transformed filters that are written
  * once and read by every block of tiles rather than transformed again by each; the rest of a thread's scratch. */

@@ -37,7 +37,7 @@ typedef struct {
 
 static int next_part(const winograd_task *task, image_part *part)
 {
-    const ptrdiff_t rows_of_image = task->job->plan.tiles.oh;
+    const ptrdiff_t rows_of_image = task->job->plan.tiles_h;
     part->at += part->rows;
     part->n = (task->first_row + part->at) / rows_of_image;
     part->row = (task->first_row + part->at) % rows_of_image;
@@ -65,7 +65,7 @@ static fc_correlation region(const winograd_task *task, const image_part *part, 
     c.oh = fc_min(part->rows * plan->m, c.oh - row);
     for (int t = 0; t < c.taps; t++) {
         tap[t] = c.tap[t];
-        tap[t].h += row;
+        tap[t].h += row * c.stride_h;
     }
     c.tap = tap;
     return c;
@@ -93,7 +93,7 @@ static winograd_task lay_out(winograd_job *job, char *base)
     if (!base) {
         fc_tap tap[FC_WINOGRAD_TAPS];
         fc_workspace again = {0};
-        const image_part largest = {.rows = fc_min(plan->tiles.oh, fc_ceil_div(plan->rows, plan->blocks))};
+        const image_part largest = {.rows = fc_min(plan->tiles_h, fc_ceil_div(plan->rows, plan->blocks))};
         const fc_correlation all = region(&task, &largest, 0, 1, tap);
         fc_im2col_in_task(&all, &again);
         fc_take(&workspace, again.used);
@@ -111,7 +111,7 @@ static winograd_task begin_task(winograd_job *job, ptrdiff_t index, int thread)
     task.group = index / plan->blocks;
     task.first_row = fc_part(plan->rows, plan->blocks, block);
     task.rows = fc_part(plan->rows, plan->blocks, block + 1) - task.first_row;
-    task.tiles = task.rows * plan->tiles.ow;
+    task.tiles = task.rows * plan->tiles_w;
     task.tile_panels = fc_winograd_tile_panels(plan, task.tiles);
     return task;
 }
@@ -122,7 +122,8 @@ static void transform_image(const winograd_task *task, ptrdiff_t q)
     const fc_winograd_plan *plan = &task->job->plan;
     const fc_correlation *c = &plan->c;
     const fc_winograd_planes planes = fc_winograd_planes_of_x(plan);
-    fc_winograd_transform_tiles(plan, &planes, task->group * c->q + q, fc_min(c->kernels->lanes, c->q - q),
+    fc_winograd_transform_tiles(plan, &planes, task->group * plan->channels + q,
+                                fc_min(c->kernels->lanes, plan->channels - q),
                                 task->first_row, task->rows, task->image, fc_at(c, task->transformed, q),
                                 plan->image_ld, plan->image_step);
 }
@@ -132,12 +133,11 @@ static void multiply_points(const winograd_task *task, ptrdiff_t panel, ptrdiff_
 {
     const fc_winograd_plan *plan = &task->job->plan;
     const fc_correlation *c = &plan->c;
-    const ptrdiff_t width = c->kernels->tile_columns, blocks = plan->filters.depth_blocks;
-    const ptrdiff_t q = fc_part(c->q, blocks, depth_block);
+    const ptrdiff_t width = c->kernels->tile_columns, q = fc_winograd_depth(plan, depth_block);
     const ptrdiff_t filters_of_panel = fc_min(width, c->m - panel * width);
     /* Whole vectors, of which the transform reads all lanes: the last ones are of no filter. */
     fc_tile tile = {
-        .depth = fc_part(c->q, blocks, depth_block + 1) - q,
+        .depth = fc_winograd_depth(plan, depth_block + 1) - q,
         .columns = (int)fc_whole_vectors(c->kernels, filters_of_panel),
         .a_row = plan->image_ld,
         .ldb = filters_of_panel,
@@ -174,7 +174,7 @@ static uint32_t transform_output(const winograd_task *task, const image_part *pa
         .m = plan->m,
         .channels = channels,
         .relu = c->relu,
-        .tiles = plan->tiles.ow,
+        .tiles = plan->tiles_w,
         .columns = c->ow,
         .tile_step = width,
         .point_step = plan->product_step,
@@ -188,7 +188,7 @@ static uint32_t transform_output(const winograd_task *task, const image_part *pa
         const ptrdiff_t row = (part->row + tile_row) * plan->m;
         char *y = fc_at(c, c->y, part->n * c->y_n + channel * c->y_c + row * c->y_h);
         out.rows = fc_min(plan->m, c->oh - row);
-        out.product = fc_at(c, task->product, (part->at + tile_row) * plan->tiles.ow * width + m % width);
+        out.product = fc_at(c, task->product, (part->at + tile_row) * plan->tiles_w * width + m % width);
         out.y = in_place ? y : task->y;
         not_finite |= c->kernels->winograd_output(&out);
         for (int i = 0; i < channels && !in_place; i++)
@@ -240,7 +240,7 @@ static void run_task(void *context, ptrdiff_t index, int thread)
     const ptrdiff_t panels = job->plan.filters.panels, block = index / panels;
     const winograd_task task = begin_task(job, block, thread);
     if (job->transformed[thread] != block)
-        for (ptrdiff_t q = 0; q < job->plan.c.q; q += job->plan.c.kernels->lanes)
+        for (ptrdiff_t q = 0; q < job->plan.channels; q += job->plan.c.kernels->lanes)
             transform_image(&task, q);
     job->transformed[thread] = block;
     compute_filters(&task, index % panels);

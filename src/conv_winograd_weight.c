@@ -36,19 +36,19 @@ static void transform_task(void *context, ptrdiff_t task, int thread)
     const gradient_job *job = context;
     const fc_winograd_plan *plan = &job->plan;
     const fc_correlation *c = &plan->c;
-    const ptrdiff_t lanes = c->kernels->lanes, width = c->kernels->tile_columns, of_x = fc_ceil_div(c->q, lanes);
+    const ptrdiff_t lanes = c->kernels->lanes, width = c->kernels->tile_columns, of_x = fc_ceil_div(plan->channels, lanes);
     const ptrdiff_t row = fc_part(job->rows, job->row_parts, task % job->row_parts);
     const ptrdiff_t rows = fc_part(job->rows, job->row_parts, task % job->row_parts + 1) - row;
     task = task / job->row_parts + job->transformed;
     const int is_x = task < of_x;
     const fc_winograd_planes p = is_x ? fc_winograd_planes_of_x(plan) : fc_winograd_planes_of_y(plan);
-    const ptrdiff_t first = (is_x ? task : task - of_x) * lanes, channels = is_x ? c->q : job->filters;
-    const ptrdiff_t origin = job->group * p.channels + (is_x ? 0 : job->first_filter);
+    const ptrdiff_t first = (is_x ? task : task - of_x) * lanes, channels = is_x ? plan->channels : job->filters;
+    const ptrdiff_t origin = job->group * (is_x ? plan->channels : c->m) + (is_x ? 0 : job->first_filter);
     char *to = is_x ? fc_at(c, job->x, first / width * width * job->tiles + first % width) : fc_at(c, job->dy, first);
     const ptrdiff_t ld = is_x ? width : job->dy_ld;
     fc_winograd_transform_tiles(plan, &p, origin + first, fc_min(lanes, channels - first), job->first_row + row, rows,
                                 job->scratch + (size_t)thread * job->scratch_bytes,
-                                fc_at(c, to, row * plan->tiles.ow * ld), ld, is_x ? job->x_step : job->dy_step);
+                                fc_at(c, to, row * plan->tiles_w * ld), ld, is_x ? job->x_step : job->dy_step);
 }
 
 /* One point of a block of filters: sum += dy^T x over the tiles of the block. */
@@ -56,7 +56,7 @@ static void multiply_task(void *context, ptrdiff_t task, int thread)
 {
     const gradient_job *job = context;
     const fc_correlation *c = &job->plan.c;
-    const ptrdiff_t width = c->kernels->tile_columns;
+    const ptrdiff_t width = c->kernels->tile_columns, channels = job->plan.channels;
     const ptrdiff_t point = task / job->filter_blocks, part = task % job->filter_blocks;
     const ptrdiff_t panels = fc_ceil_div(job->filters, c->kernels->tile_rows);
     const fc_parts rows = fc_equal_parts(job->filters, panels);
@@ -71,8 +71,8 @@ static void multiply_task(void *context, ptrdiff_t task, int thread)
         const ptrdiff_t t = fc_part(job->tiles, blocks, pc);
         tile.depth = fc_part(job->tiles, blocks, pc + 1) - t;
         tile.accumulate = job->block > 0 || pc > 0;
-        for (ptrdiff_t q = 0; q < c->q; q += width) {
-            tile.columns = (int)fc_min(width, c->q - q);
+        for (ptrdiff_t q = 0; q < channels; q += width) {
+            tile.columns = (int)fc_min(width, channels - q);
             tile.b = fc_at(c, x, q * job->tiles + t * width);
             for (ptrdiff_t ir = begin; ir < end; ir++) {
                 const ptrdiff_t m = fc_part_begin(rows, ir);
@@ -85,6 +85,28 @@ static void multiply_task(void *context, ptrdiff_t task, int thread)
     }
 }
 
+/* Where the taps of a vector of channels lie in dw: by phases, whose channels are `phases` lanes apart. */
+static void store_taps(const gradient_job *job, ptrdiff_t first, int channels, const char *taps, char *dw)
+{
+    const fc_winograd_plan *plan = &job->plan;
+    const fc_correlation *c = &plan->c;
+    const ptrdiff_t lanes = c->kernels->lanes, square = plan->r * plan->r, phases = plan->phases;
+    if (job->taps_in_order) {
+        c->kernels->store_strided(fc_at(c, dw, first * c->w_q), 1, c->w_q, taps, lanes, square, channels);
+        return;
+    }
+    for (ptrdiff_t lane = 0; lane < fc_min(phases, channels); lane++) {
+        const ptrdiff_t q = (first + lane) / phases, phase = (first + lane) % phases;
+        const ptrdiff_t count = fc_ceil_div(channels - lane, phases);
+        for (ptrdiff_t i = 0; i < square; i++) {
+            const int tap = plan->at[phase * square + i];
+            if (tap >= 0)
+                c->kernels->store_strided(fc_at(c, dw, q * c->w_q + c->tap[tap].weight), c->w_q, 0,
+                                          fc_at(c, taps, i * lanes + lane), phases, count, 1);
+        }
+    }
+}
+
 /* The gradient of one filter. */
 static void gradient_task(void *context, ptrdiff_t m, int thread)
 {
@@ -93,20 +115,14 @@ static void gradient_task(void *context, ptrdiff_t m, int thread)
     const fc_correlation *c = &plan->c;
     const ptrdiff_t lanes = c->kernels->lanes;
     char *taps = job->scratch + (size_t)thread * job->scratch_bytes;
+    char *dw = fc_at(c, c->weights, job->group * c->w_group + (job->first_filter + m) * c->w_m);
     fc_winograd_gradient gradient = {.size = plan->size, .r = plan->r, .point_step = job->sum_step, .taps = taps};
-    for (ptrdiff_t q = 0; q < c->q; q += lanes) {
+    for (ptrdiff_t q = 0; q < plan->channels; q += lanes) {
         gradient.sum = fc_at(c, job->sum, m * job->sum_ld + q);
-        gradient.channels = (int)fc_min(lanes, c->q - q);
+        gradient.channels = (int)fc_min(lanes, plan->channels - q);
         if (!c->kernels->winograd_gradient(&gradient))
             atomic_store(&job->not_finite, 1);
-        char *dw = fc_at(c, c->weights, job->group * c->w_group + (job->first_filter + m) * c->w_m + q * c->w_q);
-        if (job->taps_in_order) {
-            c->kernels->store_strided(dw, 1, c->w_q, taps, lanes, plan->r * plan->r, gradient.channels);
-            continue;
-        }
-        for (int i = 0; i < plan->r * plan->r; i++)
-            c->kernels->store_strided(fc_at(c, dw, c->tap[plan->at[i]].weight), 0, c->w_q, fc_at(c, taps, i * lanes),
-                                      lanes, 1, gradient.channels);
+        store_taps(job, q, gradient.channels, taps, dw);
     }
 }
 
@@ -114,11 +130,11 @@ static void gradient_task(void *context, ptrdiff_t m, int thread)
 static void sum_slab(gradient_job *job, int threads)
 {
     const fc_winograd_plan *plan = &job->plan;
-    const ptrdiff_t lanes = plan->c.kernels->lanes, of_x = fc_ceil_div(plan->c.q, lanes);
+    const ptrdiff_t lanes = plan->c.kernels->lanes, of_x = fc_ceil_div(plan->channels, lanes);
     for (job->block = 0; job->block < job->blocks; job->block++) {
         job->first_row = fc_part(plan->rows, job->blocks, job->block);
         job->rows = fc_part(plan->rows, job->blocks, job->block + 1) - job->first_row;
-        job->tiles = job->rows * plan->tiles.ow;
+        job->tiles = job->rows * plan->tiles_w;
         job->transformed = job->blocks == 1 && job->first_filter > 0 ? of_x : 0;
         const ptrdiff_t vectors = of_x + fc_ceil_div(job->filters, lanes) - job->transformed;
         job->row_parts = threads > 1 ? fc_min(job->rows, fc_ceil_div(4 * threads, vectors)) : 1;
@@ -127,9 +143,10 @@ static void sum_slab(gradient_job *job, int threads)
     }
 }
 
-static ptrdiff_t padded_channels(const fc_correlation *c)
+static ptrdiff_t padded_channels(const fc_winograd_plan *plan)
 {
-    return fc_ceil_div(c->q, c->kernels->tile_columns) * c->kernels->tile_columns;
+    const ptrdiff_t width = plan->c.kernels->tile_columns;
+    return fc_ceil_div(plan->channels, width) * width;
 }
 
 /* Slabs of whole panels of filters. */
@@ -149,10 +166,10 @@ static void plan_blocks(gradient_job *job)
 {
     const fc_winograd_plan *plan = &job->plan;
     const fc_correlation *c = &plan->c;
-    const ptrdiff_t bytes = plan->points * (padded_channels(c) + job->dy_ld) * (ptrdiff_t)c->element;
+    const ptrdiff_t bytes = plan->points * (padded_channels(plan) + job->dy_ld) * (ptrdiff_t)c->element;
     const ptrdiff_t tiles = fc_min(FC_WINOGRAD_GRADIENT_TILES, FC_SCRATCH_LIMIT / 2 / bytes);
-    job->blocks = fc_ceil_div(plan->rows, fc_max(1, tiles / plan->tiles.ow));
-    job->tiles = fc_ceil_div(plan->rows, job->blocks) * plan->tiles.ow;
+    job->blocks = fc_ceil_div(plan->rows, fc_max(1, tiles / plan->tiles_w));
+    job->tiles = fc_ceil_div(plan->rows, job->blocks) * plan->tiles_w;
 }
 
 void fc_winograd_correlate_weights(const fc_correlation *c, int m, int r, int threads, fc_workspace *workspace)
@@ -160,13 +177,13 @@ void fc_winograd_correlate_weights(const fc_correlation *c, int m, int r, int th
     gradient_job job = {.filter_blocks = fc_ceil_div(threads, 4)};
     const fc_winograd_plan *plan = &job.plan;
     fc_winograd_plan_of(&job.plan, c, m, r);
-    job.taps_in_order = 1;
-    for (int i = 0; i < r * r; i++)
+    job.taps_in_order = plan->full;
+    for (int i = 0; i < r * r && plan->full; i++)
         job.taps_in_order &= c->tap[plan->at[i]].weight == i;
-    job.sum_ld = fc_odd_lines(c, c->q);
+    job.sum_ld = fc_odd_lines(c, plan->channels);
     plan_slabs(&job);
     plan_blocks(&job);
-    job.x_step = fc_odd_lines(c, job.tiles * padded_channels(c)), job.dy_step = fc_odd_lines(c, job.tiles * job.dy_ld);
+    job.x_step = fc_odd_lines(c, job.tiles * padded_channels(plan)), job.dy_step = fc_odd_lines(c, job.tiles * job.dy_ld);
     job.sum_step = fc_odd_lines(c, job.filters * job.sum_ld);
     const size_t begin = workspace->used;
     job.x = fc_take(workspace, (size_t)(plan->points * job.x_step) * c->element);

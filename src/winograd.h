@@ -4,7 +4,8 @@
 
 #include "gemm.h"
 
-enum { FC_WINOGRAD_TAPS = 25, FC_WINOGRAD_POINTS = 64 };
+/* Points of the largest tile; places of taps in the squares of all phases. */
+enum { FC_WINOGRAD_POINTS = 64, FC_WINOGRAD_TAPS = 144 };
 
 /* Transformed filters: for each group, panel of tile_columns filters and block of channels the points one after the
  * other, each a packed panel of the micro-kernel's B. */
@@ -16,9 +17,12 @@ typedef struct {
 typedef struct {
     fc_correlation c;
     int m, r, size, points;            /* outputs and taps of a side, m + r - 1, its square */
-    int at[FC_WINOGRAD_TAPS];          /* the tap at each place of the filter */
-    fc_tap tile_tap[FC_WINOGRAD_POINTS];
-    fc_correlation tiles;              /* tiles as the outputs of a correlation with a tap for each point and stride m */
+    int phases;                        /* of the stride: with each a channel of x has a filter of its own, of step 1 */
+    int full;                          /* one phase, whose taps fill the square */
+    short at[FC_WINOGRAD_TAPS];        /* the tap at each place of each phase's square, or -1 */
+    ptrdiff_t low_h, low_w;            /* of the taps */
+    ptrdiff_t channels;                /* of a group: the phases of x's first channel, of its second, ... */
+    ptrdiff_t tiles_h, tiles_w;        /* of an image */
     ptrdiff_t rows, blocks;            /* rows of tiles of all images, one after the other; blocks they are split into */
     ptrdiff_t most_tiles;              /* in a block */
     ptrdiff_t image_rows;              /* rows of tiles whose pixels are copied at once */
@@ -27,8 +31,7 @@ typedef struct {
     fc_winograd_filters filters;
 } fc_winograd_plan;
 
-/* winograd_plan.c: 0 if the taps are not an r x r square with step 1, or a row of tiles does not fit into scratch. The
- * plan stays where it is, for its correlations point into it. */
+/* winograd_plan.c: 0 if the taps of a phase are not of an r x r square, or a row of tiles does not fit into scratch. */
 int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *c, int m, int r);
 const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation, int m, int r);
 double fc_winograd_cycles(const fc_correlation *c, int m, int r);
@@ -41,6 +44,12 @@ static inline ptrdiff_t fc_odd_lines(const fc_correlation *c, ptrdiff_t elements
     return (fc_ceil_div(elements, line) | 1) * line;
 }
 
+/* The first channel of a block of the reduction. */
+static inline ptrdiff_t fc_winograd_depth(const fc_winograd_plan *plan, ptrdiff_t block)
+{
+    return fc_part(plan->c.q, plan->filters.depth_blocks, block) * plan->phases;
+}
+
 /* Panels of at most tile_rows tiles, of equal heights, that a block's tiles are split into. */
 static inline ptrdiff_t fc_winograd_tile_panels(const fc_winograd_plan *plan, ptrdiff_t tiles)
 {
@@ -50,10 +59,10 @@ static inline ptrdiff_t fc_winograd_tile_panels(const fc_winograd_plan *plan, pt
 /* Planes that tiles are cut from: x, or dy as the filters of the weight gradient. */
 typedef struct {
     const char *data;
-    ptrdiff_t channels;         /* of a group */
     ptrdiff_t n, c, h, w;       /* steps */
     ptrdiff_t height, width;
     ptrdiff_t low_h, low_w;     /* where a tile begins, relative to its place */
+    int stride_h, stride_w;     /* each phase of a plane is a channel */
     int side;                   /* of a tile */
     void (*transform)(const fc_winograd_lanes *);
 } fc_winograd_planes;

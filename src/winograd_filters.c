@@ -4,27 +4,48 @@
 #include "parallel.h"
 #include "winograd.h"
 
+#include <string.h>
+
+/* Of each packed channel the squares of its phases, with zeros where there is no tap. */
+static void fill_squares(const fc_winograd_plan *plan, ptrdiff_t channels, ptrdiff_t filters, const char *packed, char *to)
+{
+    const fc_correlation *c = &plan->c;
+    const ptrdiff_t places = plan->phases * plan->r * plan->r;
+    const size_t row = (size_t)filters * c->element;
+    for (ptrdiff_t q = 0; q < channels; q++)
+        for (ptrdiff_t i = 0; i < places; i++, to += row) {
+            if (plan->at[i] < 0)
+                memset(to, 0, row);
+            else
+                memcpy(to, packed + (size_t)(q * c->taps + plan->at[i]) * row, row);
+        }
+}
+
 void fc_winograd_transform_filters(const fc_winograd_plan *plan, ptrdiff_t group, ptrdiff_t panel,
                                    ptrdiff_t depth_block, char *to)
 {
     const fc_correlation *c = &plan->c;
-    _Alignas(64) char packed[FC_WINOGRAD_PACK_BYTES];
-    const ptrdiff_t channels = FC_WINOGRAD_PACK_BYTES / (c->taps * c->kernels->tile_columns * (ptrdiff_t)c->element);
+    _Alignas(64) char packed[FC_WINOGRAD_PACK_BYTES], squares[FC_WINOGRAD_PACK_BYTES];
+    const ptrdiff_t rows = fc_max(c->taps, plan->phases * plan->r * plan->r);
+    const ptrdiff_t most = FC_WINOGRAD_PACK_BYTES / (rows * c->kernels->tile_columns * (ptrdiff_t)c->element);
     const ptrdiff_t first = panel * c->kernels->tile_columns, blocks = plan->filters.depth_blocks;
     const ptrdiff_t begin = fc_part(c->q, blocks, depth_block), end = fc_part(c->q, blocks, depth_block + 1);
     fc_winograd_filter f = {
         .size = plan->size,
         .r = plan->r,
         .rows = (int)fc_min(c->kernels->tile_columns, c->m - first),
-        .panel = packed,
+        .panel = plan->full ? packed : squares,
         .point_step = plan->filters.point_step,
     };
     for (int i = 0; i < plan->r * plan->r; i++)
-        f.tap[i] = plan->at[i];
-    for (ptrdiff_t q = begin; q < end; q += f.channels) {
-        f.channels = fc_min(channels, end - q);
-        f.transformed = fc_at(c, to, (q - begin) * f.rows);
-        fc_pack_weight_panel(c, FC_LANES_PIXELS, group, first, f.rows, q * c->taps, f.channels * c->taps, packed);
+        f.tap[i] = plan->full ? plan->at[i] : i;
+    for (ptrdiff_t q = begin, channels; q < end; q += channels) {
+        channels = fc_min(most, end - q);
+        f.channels = channels * plan->phases;
+        f.transformed = fc_at(c, to, (q - begin) * plan->phases * f.rows);
+        fc_pack_weight_panel(c, FC_LANES_PIXELS, group, first, f.rows, q * c->taps, channels * c->taps, packed);
+        if (!plan->full)
+            fill_squares(plan, channels, f.rows, packed, squares);
         c->kernels->winograd_filter(&f);
     }
 }

@@ -32,7 +32,7 @@ static void fill_row(const fc_correlation *c, const fc_winograd_planes *p, const
 
 static ptrdiff_t image_columns(const fc_winograd_plan *plan, int side)
 {
-    return plan->tiles.ow * plan->m + side - plan->m;
+    return plan->tiles_w * plan->m + side - plan->m;
 }
 
 size_t fc_winograd_image_bytes(const fc_winograd_plan *plan)
@@ -41,24 +41,78 @@ size_t fc_winograd_image_bytes(const fc_winograd_plan *plan)
     return (size_t)(rows * image_columns(plan, plan->size) * plan->c.kernels->lanes) * plan->c.element;
 }
 
-static void transform_rows(const fc_winograd_plan *plan, const fc_winograd_planes *p, const char *plane, ptrdiff_t row,
-                           ptrdiff_t rows, ptrdiff_t count, char *image, fc_winograd_lanes *lanes)
+/* A lane whose channel is a phase of a plane: where that begins, the row it begins at, and the columns inside. */
+typedef struct {
+    const char *phase;
+    ptrdiff_t row, from, end;
+} phase_lane;
+
+static void begin_lanes(const fc_correlation *c, const fc_winograd_planes *p, const char *plane, ptrdiff_t first,
+                        ptrdiff_t count, ptrdiff_t columns, phase_lane *lane)
+{
+    const ptrdiff_t phases = p->stride_h * p->stride_w;
+    for (ptrdiff_t i = 0; i < count; i++, lane++) {
+        const ptrdiff_t phase = (first + i) % phases, w = p->low_w + phase % p->stride_w;
+        lane->row = p->low_h + phase / p->stride_w;
+        fc_valid_outputs(columns, p->stride_w, w, p->width, &lane->from, &lane->end);
+        lane->phase = fc_at(c, plane, (first + i) / phases * p->c + lane->row * p->h + w * p->w);
+    }
+}
+
+/* One row of phases' pixels, a lane each. Where their edges differ, columns are filled one by one. */
+static void fill_phases(const fc_correlation *c, const fc_winograd_planes *p, const phase_lane *lane, ptrdiff_t count,
+                        ptrdiff_t row, ptrdiff_t columns, char *image)
+{
+    const ptrdiff_t lanes = c->kernels->lanes, step = p->stride_w * p->w;
+    ptrdiff_t from = 0, end = columns, first = columns, last = 0;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        from = fc_max(from, lane[i].from), end = fc_min(end, lane[i].end);
+        first = fc_min(first, lane[i].from), last = fc_max(last, lane[i].end);
+    }
+    first = fc_min(first, last);
+    clear(c, image, first * lanes);
+    clear(c, fc_at(c, image, last * lanes), (columns - last) * lanes);
+    for (ptrdiff_t j = first, next; j < last; j = next) {
+        next = j >= from && j < end ? end : j + 1;
+        const void *channel[64] = {NULL};
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const ptrdiff_t h = lane[i].row + row * p->stride_h;
+            if (h >= 0 && h < p->height && j >= lane[i].from && j < lane[i].end)
+                channel[i] = fc_at(c, lane[i].phase, row * p->stride_h * p->h + j * step);
+        }
+        c->kernels->pack_columns(fc_at(c, image, j * lanes), lanes, channel, (int)lanes, next - j > 1 ? step : 0,
+                                 next - j);
+    }
+}
+
+/* Of channels from `channel` on of the image whose first plane is `plane`. */
+static void transform_rows(const fc_winograd_plan *plan, const fc_winograd_planes *p, const char *plane,
+                           ptrdiff_t channel, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t count, char *image,
+                           fc_winograd_lanes *lanes)
 {
     const fc_correlation *c = &plan->c;
     const ptrdiff_t columns = image_columns(plan, p->side), height = rows * plan->m + p->side - plan->m;
     const ptrdiff_t top = row * plan->m + p->low_h;
     ptrdiff_t from, end;
     fc_valid_outputs(columns, 1, p->low_w, p->width, &from, &end);
+    phase_lane lane[64];
+    if (p->stride_h * p->stride_w > 1)
+        begin_lanes(c, p, plane, channel, count, columns, lane);
     lanes->row_step = columns * c->kernels->lanes;
     for (ptrdiff_t i = 0; i < height; i++) {
+        char *to = fc_at(c, image, i * lanes->row_step);
+        if (p->stride_h * p->stride_w > 1) {
+            fill_phases(c, p, lane, count, row * plan->m + i, columns, to);
+            continue;
+        }
         const int inside = top + i >= 0 && top + i < p->height;
-        fill_row(c, p, inside ? fc_at(c, plane, (top + i) * p->h) : plane, inside ? from : 0, inside ? end : 0, columns,
-                 count, fc_at(c, image, i * lanes->row_step));
+        fill_row(c, p, inside ? fc_at(c, plane, channel * p->c + (top + i) * p->h) : plane, inside ? from : 0,
+                 inside ? end : 0, columns, count, to);
     }
     char *to = lanes->transformed;
     for (ptrdiff_t i = 0; i < rows; i++) {
         lanes->image = fc_at(c, image, i * plan->m * lanes->row_step);
-        lanes->transformed = fc_at(c, to, i * plan->tiles.ow * lanes->ld);
+        lanes->transformed = fc_at(c, to, i * plan->tiles_w * lanes->ld);
         p->transform(lanes);
     }
     lanes->transformed = to;
@@ -70,25 +124,38 @@ void fc_winograd_transform_tiles(const fc_winograd_plan *plan, const fc_winograd
 {
     const fc_correlation *c = &plan->c;
     fc_winograd_lanes lanes = {
-        .size = plan->size, .m = plan->m, .tiles = plan->tiles.ow, .ld = ld, .point_step = point_step};
+        .size = plan->size, .m = plan->m, .tiles = plan->tiles_w, .ld = ld, .point_step = point_step};
     for (ptrdiff_t done = 0, rows; done < all_rows; done += rows) {
-        const ptrdiff_t n = (first_row + done) / plan->tiles.oh, row = (first_row + done) % plan->tiles.oh;
-        rows = fc_min(fc_min(plan->tiles.oh - row, all_rows - done), plan->image_rows);
-        lanes.transformed = fc_at(c, to, done * plan->tiles.ow * ld);
-        transform_rows(plan, p, fc_at(c, p->data, n * p->n + channel * p->c), row, rows, count, image, &lanes);
+        const ptrdiff_t n = (first_row + done) / plan->tiles_h, row = (first_row + done) % plan->tiles_h;
+        rows = fc_min(fc_min(plan->tiles_h - row, all_rows - done), plan->image_rows);
+        lanes.transformed = fc_at(c, to, done * plan->tiles_w * ld);
+        transform_rows(plan, p, fc_at(c, p->data, n * p->n), channel, row, rows, count, image, &lanes);
     }
 }
 
 fc_winograd_planes fc_winograd_planes_of_x(const fc_winograd_plan *plan)
 {
-    const fc_correlation *c = &plan->tiles;
-    return (fc_winograd_planes){c->x,  c->q,           c->x_n,         c->x_c,     c->x_h, c->x_w, c->h,
-                                c->w, c->tap[0].h, c->tap[0].w, plan->size, c->kernels->winograd_input};
+    const fc_correlation *c = &plan->c;
+    return (fc_winograd_planes){
+        .data = c->x,
+        .n = c->x_n, .c = c->x_c, .h = c->x_h, .w = c->x_w,
+        .height = c->h, .width = c->w,
+        .low_h = plan->low_h, .low_w = plan->low_w,
+        .stride_h = (int)c->stride_h, .stride_w = (int)c->stride_w,
+        .side = plan->size,
+        .transform = c->kernels->winograd_input,
+    };
 }
 
 fc_winograd_planes fc_winograd_planes_of_y(const fc_winograd_plan *plan)
 {
     const fc_correlation *c = &plan->c;
-    return (fc_winograd_planes){c->y,  c->m, c->y_n, c->y_c,  c->y_h, c->y_w, c->oh,
-                                c->ow, 0,    0,      plan->m, c->kernels->winograd_tile_filter};
+    return (fc_winograd_planes){
+        .data = c->y,
+        .n = c->y_n, .c = c->y_c, .h = c->y_h, .w = c->y_w,
+        .height = c->oh, .width = c->ow,
+        .stride_h = 1, .stride_w = 1,
+        .side = plan->m,
+        .transform = c->kernels->winograd_tile_filter,
+    };
 }

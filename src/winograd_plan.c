@@ -5,23 +5,33 @@
 
 #include "blocking.h"
 
-/* Whether the taps are an r x r square without gaps; where each lies in it, and where it begins. */
-static int tap_places(const fc_correlation *c, int r, int at[FC_WINOGRAD_TAPS], ptrdiff_t *low_h, ptrdiff_t *low_w)
+/* Puts each tap at its place in its phase's r x r square; 0 if there is none. A stride s is one of 1 over the s*s phases
+ * of the image, each seen by every s-th tap: s*s times the channels, with smaller filters. */
+static int place_taps(fc_winograd_plan *plan)
 {
-    if (c->taps != r * r || c->stride_h != 1 || c->stride_w != 1)
+    const fc_correlation *c = &plan->c;
+    const int r = plan->r, square = r * r;
+    const ptrdiff_t most = FC_WINOGRAD_TAPS / square;
+    if (c->taps > FC_WINOGRAD_TAPS || c->stride_h > most || c->stride_w > most || c->stride_h * c->stride_w > most)
         return 0;
-    *low_h = c->tap[0].h, *low_w = c->tap[0].w;
-    for (int t = 1; t < r * r; t++)
-        *low_h = fc_min(*low_h, c->tap[t].h), *low_w = fc_min(*low_w, c->tap[t].w);
-    int seen = 0;
-    for (int t = 0; t < r * r; t++) {
-        const ptrdiff_t h = c->tap[t].h - *low_h, w = c->tap[t].w - *low_w;
-        if (h >= r || w >= r)
+    plan->phases = (int)(c->stride_h * c->stride_w);
+    plan->channels = c->q * plan->phases;
+    plan->low_h = c->tap[0].h, plan->low_w = c->tap[0].w;
+    for (ptrdiff_t t = 1; t < c->taps; t++)
+        plan->low_h = fc_min(plan->low_h, c->tap[t].h), plan->low_w = fc_min(plan->low_w, c->tap[t].w);
+    for (int i = 0; i < plan->phases * square; i++)
+        plan->at[i] = -1;
+    ptrdiff_t last = 0;
+    for (int t = 0; t < c->taps; t++) {
+        const ptrdiff_t h = c->tap[t].h - plan->low_h, w = c->tap[t].w - plan->low_w;
+        const ptrdiff_t phase = h % c->stride_h * c->stride_w + w % c->stride_w;
+        last = fc_max(last, fc_max(h / c->stride_h, w / c->stride_w));
+        if (last >= r)
             return 0;
-        at[h * r + w] = t;
-        seen |= 1 << (h * r + w);
+        plan->at[phase * square + h / c->stride_h * r + w / c->stride_w] = (short)t;
     }
-    return seen == (1 << r * r) - 1;
+    plan->full = plan->phases == 1 && c->taps == square;
+    return r == 3 || last >= 3;
 }
 
 /* The fewest blocks: some for threads to share if there is one panel of filters, and the register tiles stay full; or an
@@ -30,7 +40,7 @@ static ptrdiff_t fewest_blocks(const fc_winograd_plan *plan)
 {
     const fc_correlation *c = &plan->c;
     const ptrdiff_t panels = c->groups * fc_ceil_div(c->m, c->kernels->tile_columns);
-    const ptrdiff_t register_tiles = plan->rows * plan->tiles.ow / c->kernels->tile_rows;
+    const ptrdiff_t register_tiles = plan->rows * plan->tiles_w / c->kernels->tile_rows;
     if (panels == 1)
         return fc_max(1, fc_min(4, register_tiles));
     return panels < 8 && panels % 2 && register_tiles >= 4 ? 2 : 1;
@@ -40,11 +50,10 @@ static ptrdiff_t fewest_blocks(const fc_winograd_plan *plan)
  * one that threads can share evenly. */
 static ptrdiff_t choose_blocks(const fc_winograd_plan *plan)
 {
-    const fc_correlation *tiles = &plan->tiles;
-    const ptrdiff_t bytes_of_tile = plan->points * (ptrdiff_t)tiles->element;
+    const ptrdiff_t bytes_of_tile = plan->points * (ptrdiff_t)plan->c.element;
     const ptrdiff_t wanted = fc_min(FC_WINOGRAD_PRODUCTS / plan->points,
-                                    FC_WINOGRAD_IMAGE_BYTES / bytes_of_tile / tiles->q);
-    const ptrdiff_t blocks = fc_max(fewest_blocks(plan), fc_ceil_div(plan->rows, fc_max(1, wanted / tiles->ow)));
+                                    FC_WINOGRAD_IMAGE_BYTES / bytes_of_tile / plan->channels);
+    const ptrdiff_t blocks = fc_max(fewest_blocks(plan), fc_ceil_div(plan->rows, fc_max(1, wanted / plan->tiles_w)));
     const ptrdiff_t even = blocks == 1 ? 1 : blocks < 8 ? 2 : blocks < 32 ? 4 : 8;
     return fc_min(plan->rows, fc_ceil_div(blocks, even) * even);
 }
@@ -53,14 +62,14 @@ static void plan_steps(fc_winograd_plan *plan)
 {
     const fc_correlation *c = &plan->c;
     const ptrdiff_t width = c->kernels->tile_columns, lanes = c->kernels->lanes;
-    const ptrdiff_t depth_blocks = fc_ceil_div(c->q, FC_WINOGRAD_DEPTH_BLOCK);
-    plan->image_ld = fc_odd_lines(c, c->q);
+    const ptrdiff_t depth_blocks = fc_min(c->q, fc_ceil_div(plan->channels, FC_WINOGRAD_DEPTH_BLOCK));
+    plan->image_ld = fc_odd_lines(c, plan->channels);
     plan->image_step = fc_odd_lines(c, plan->most_tiles * plan->image_ld);
     plan->product_step = fc_odd_lines(c, plan->most_tiles * width);
     plan->filters = (fc_winograd_filters){
         .panels = fc_ceil_div(c->m, width),
         .depth_blocks = depth_blocks,
-        .point_step = fc_odd_lines(c, fc_ceil_div(c->q, depth_blocks) * width + lanes),
+        .point_step = fc_odd_lines(c, fc_ceil_div(c->q, depth_blocks) * plan->phases * width + lanes),
     };
     plan->filters.panel_step = plan->points * plan->filters.point_step;
 }
@@ -71,25 +80,17 @@ int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *given, int
     *plan = (fc_winograd_plan){.c = *given, .m = m, .r = r, .size = size, .points = size * size};
     fc_correlation *c = &plan->c;
     c->order = FC_BY_CHANNEL;
-    ptrdiff_t low_h, low_w;
-    if (!tap_places(c, r, plan->at, &low_h, &low_w))
+    if (!place_taps(plan))
         return 0;
-    for (int i = 0; i < plan->points; i++)
-        plan->tile_tap[i] = (fc_tap){low_h + i / size, low_w + i % size, 0};
-    fc_correlation *tiles = &plan->tiles;
-    *tiles = *c;
-    tiles->oh = fc_ceil_div(c->oh, m), tiles->ow = fc_ceil_div(c->ow, m);
-    tiles->stride_h = tiles->stride_w = m;
-    tiles->taps = plan->points;
-    tiles->tap = plan->tile_tap;
-    plan->rows = c->n * tiles->oh;
+    plan->tiles_h = fc_ceil_div(c->oh, m), plan->tiles_w = fc_ceil_div(c->ow, m);
+    plan->rows = c->n * plan->tiles_h;
     plan->blocks = choose_blocks(plan);
     const ptrdiff_t rows = fc_ceil_div(plan->rows, plan->blocks);
-    plan->most_tiles = rows * tiles->ow;
-    const double row_bytes = (double)(tiles->ow + 1) * m * m * (double)c->kernels->lanes * (double)c->element;
+    plan->most_tiles = rows * plan->tiles_w;
+    const double row_bytes = (double)(plan->tiles_w + 1) * m * m * (double)c->kernels->lanes * (double)c->element;
     if (row_bytes > FC_WINOGRAD_SMALL_SCRATCH)
         return 0;
-    plan->image_rows = fc_max(1, fc_min(fc_min(rows, tiles->oh), (ptrdiff_t)(FC_IMAGE_BLOCK_BYTES / row_bytes)));
+    plan->image_rows = fc_max(1, fc_min(fc_min(rows, plan->tiles_h), (ptrdiff_t)(FC_IMAGE_BLOCK_BYTES / row_bytes)));
     plan_steps(plan);
     const ptrdiff_t scratch = plan->points * (plan->image_step + plan->product_step) + plan->filters.panel_step +
                               c->kernels->lanes * m * c->ow + (ptrdiff_t)(fc_winograd_image_bytes(plan) / c->element);
@@ -98,15 +99,18 @@ int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *given, int
 
 const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation, int m, int r)
 {
-    fc_winograd_plan plan;
-    int at[FC_WINOGRAD_TAPS];
-    ptrdiff_t low_h, low_w;
-    if (!tap_places(c, r, at, &low_h, &low_w))
-        return tap_places(c, 8 - r, at, &low_h, &low_w) ? fc_other_variant
-                                                        : "it takes 3x3 and 5x5 filters with stride 1 and dilation 1";
+    fc_winograd_plan plan = {.c = *c, .r = 8 - r};
+    const int other = place_taps(&plan);
+    plan.r = r;
+    if (!place_taps(&plan))
+        return other ? fc_other_variant
+                     : "it takes filters within 5x5 pixels, or within as many of each phase of a stride, 144 in all";
     const int fits = fc_winograd_plan_of(&plan, c, m, r);
+    /* A result that is small beside its transforms is less exact: 2x2 taps in squares of 3x3 nearly twice. */
+    if (2 * c->taps < plan.phases * r * r)
+        return "its taps fill less than half of the square of 3x3 or 5x5, or of the squares of all phases of the stride";
     const double point = (double)plan.points * (double)c->element, padding = 64;
-    const double row = (double)plan.tiles.ow * ((double)(c->q + c->m) + padding) * point;
+    const double row = (double)plan.tiles_w * ((double)(plan.channels + c->m) + padding) * point;
     if (!fits || (operation == FC_BACKWARD_WEIGHT && row > FC_SCRATCH_LIMIT - FC_WINOGRAD_SMALL_SCRATCH))
         return "a row of tiles with all its channels does not fit into a thread's scratch of 16 MiB";
     return NULL;
@@ -120,24 +124,32 @@ static double streaming_cycles(const fc_winograd_plan *plan)
     return plan->c.held && bytes > FC_WINOGRAD_FILTER_BYTES ? bytes * (double)plan->blocks / 3 : 0;
 }
 
+/* Of a vector of tiles of x, beside their transform: phases' pixels lie apart. */
+static double apart_cycles(const fc_winograd_plan *plan)
+{
+    return plan->phases == 1 ? 0 : plan->m * plan->m * (plan->c.stride_w <= 2 && plan->c.x_w == 1 ? 30 : 60);
+}
+
 /* Transforms are counted by their loads, stores and sums; products by register tiles, with 40 cycles for each call; and
  * what a problem takes however small: without it Winograd was taken where direct kernels need two thirds of its time. */
 double fc_winograd_cycles(const fc_correlation *c, int m, int r)
 {
     fc_winograd_plan plan;
     fc_winograd_plan_of(&plan, c, m, r);
-    const double lanes = (double)c->kernels->lanes, points = (double)plan.points, q = (double)c->q;
-    const ptrdiff_t tiles = plan.rows / plan.blocks * plan.tiles.ow;
+    const double lanes = (double)c->kernels->lanes, points = (double)plan.points, q = (double)plan.channels;
+    const ptrdiff_t tiles = plan.rows / plan.blocks * plan.tiles_w;
     const double tile_panels = (double)fc_winograd_tile_panels(&plan, tiles);
     const double blocks = (double)plan.blocks, panels = (double)plan.filters.panels;
-    const double tile_vectors = (double)(plan.rows * plan.tiles.ow) * (double)fc_ceil_div(c->q, c->kernels->lanes);
+    const double row_tiles = (double)(plan.rows * plan.tiles_w);
+    const double tile_vectors = row_tiles * (double)fc_ceil_div(plan.channels, c->kernels->lanes);
     const double step = fc_tile_step_cycles((double)tiles / tile_panels);
-    const double image = tile_vectors * points * 5;
-    const double filters = c->held ? 0 : blocks * (double)c->m * q * (double)(r * r + plan.points) * 8 / lanes;
+    const double image = tile_vectors * (points * 5 + apart_cycles(&plan));
+    const double square = (double)(r * r * (plan.full ? 1 : 2)); /* packed, and put in its place */
+    const double filters = c->held ? 0 : blocks * (double)c->m * q * (square + points) * 8 / lanes;
     const double products = points * blocks * tile_panels * panels * (step * q + 40);
     const double streaming = streaming_cycles(&plan) / (double)c->groups;
     const double filter_vectors = (double)fc_ceil_div(c->m, c->kernels->lanes);
-    const double output = filter_vectors * (double)(plan.rows * plan.tiles.ow) * points * 5;
+    const double output = filter_vectors * row_tiles * points * 5;
     return 10000 + (double)c->groups * (image + filters + fmax(products, streaming) + output);
 }
 
@@ -147,13 +159,15 @@ double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r)
     fc_winograd_plan plan;
     fc_winograd_plan_of(&plan, c, m, r);
     const double lanes = (double)c->kernels->lanes, points = (double)plan.points;
-    const double tiles = (double)(plan.rows * plan.tiles.ow);
-    const double q = (double)fc_ceil_div(c->q, c->kernels->lanes), k = (double)fc_ceil_div(c->m, c->kernels->lanes);
-    const double transforms = tiles * (q + k) * points * 16; /* written to L3 */
+    const double tiles = (double)(plan.rows * plan.tiles_w);
+    const double q = (double)fc_ceil_div(plan.channels, c->kernels->lanes);
+    const double k = (double)fc_ceil_div(c->m, c->kernels->lanes);
+    const double transforms = tiles * ((q + k) * points * 16 + q * apart_cycles(&plan)); /* written to L3 */
     const double panels = (double)fc_ceil_div(c->m, c->kernels->tile_rows);
-    const double columns = (double)fc_ceil_div(c->q, c->kernels->tile_columns);
+    const double columns = (double)fc_ceil_div(plan.channels, c->kernels->tile_columns);
     const double products = 1.15 * points * tiles * panels * columns * fc_tile_step_cycles((double)c->m / panels);
-    const double gradient = (double)c->m * q * (points * 6 + (double)(r * r) * lanes);
+    const double stored = (double)(r * r) * (plan.phases > 1 ? 20 * (double)plan.phases : lanes);
+    const double gradient = (double)c->m * q * (points * 6 + stored);
     const double regions = (double)fc_ceil_div((ptrdiff_t)tiles, FC_WINOGRAD_GRADIENT_TILES) * 10000;
     return (double)c->groups * (transforms + products + gradient + regions);
 }

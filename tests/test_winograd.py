@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import PARALLEL, activations, reals, weights
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from machine import DTYPES, ISAS, LAYOUTS, THREADS, using_isa
 from tolerance import assert_close
@@ -39,24 +39,44 @@ def strided(a, steps):
     return view
 
 
+STRIDES = ((1, 1), (2, 2), (2, 1), (1, 3), (3, 3), (4, 4))
+
+
+def serves(side, kernel, stride):
+    """Whether each phase of the stride lies in a square of this side, and the taps fill half of the squares."""
+    places, reach = stride[0] * stride[1] * side**2, max(-(-k // s) for k, s in zip(kernel, stride, strict=True))
+    fits = reach <= side and (side == 3 or reach > 3) and max(places, kernel[0] * kernel[1]) <= 144
+    return fits and 2 * kernel[0] * kernel[1] >= places
+
+
 @st.composite
-def layers(draw):
+def layers(draw, strides=((1, 1),)):
     """Shapes of x and w of a correlation that it serves, with any padding and groups, and what `algo` may be."""
     algo, side = draw(st.sampled_from(SERVED))
+    stride, kernel = draw(st.sampled_from(strides)), (side, side)
+    if strides[1:] or draw(st.booleans()):
+        kernel = tuple(draw(st.integers(max(1, (side - 2) * step), side * step)) for step in stride)
+        assume(serves(side, kernel, stride))
     groups = draw(st.sampled_from((1, 1, 2, 5)))
     pads = draw(st.tuples(*[st.tuples(st.integers(0, 5), st.integers(0, 5))] * 2))
-    size = [draw(st.integers(max(1, side - sum(pair)), 42)) for pair in pads]
+    size = [draw(st.integers(max(1, taps - sum(pair)), 42)) for taps, pair in zip(kernel, pads, strict=True)]
     c, k = draw(st.integers(1, 20)), draw(st.integers(1, 40))
     x = (draw(st.integers(1, 3)), groups * c, *size)
-    return x, (groups * k, c, side, side), {"padding": pads, "groups": groups}, algo
+    return x, (groups * k, c, *kernel), {"padding": pads, "groups": groups, "stride": stride}, algo
+
+
+def outputs(x_shape, w_shape, options):
+    """The shape of the output."""
+    axes = zip(x_shape[2:], w_shape[2:], options["padding"], options["stride"], strict=True)
+    return (x_shape[0], w_shape[0], *((n + sum(pads) - k) // step + 1 for n, k, pads, step in axes))
 
 
 places = (st.sampled_from(ISAS), st.sampled_from(THREADS), st.sampled_from(DTYPES), st.sampled_from(LAYOUTS))
 steps = st.tuples(*[st.sampled_from((1, 1, 2, -1))] * 4)
 
 
-@settings(max_examples=200)
-@given(layers(), *places, st.sampled_from((None, "relu")), st.booleans(), st.integers(0, 99))
+@settings(max_examples=300, suppress_health_check=[HealthCheck.filter_too_much])
+@given(layers(STRIDES), *places, st.sampled_from((None, "relu")), st.booleans(), st.integers(0, 99))
 def test_forward(layer, isa, threads, dtype, layout, activation, biased, seed):
     x_shape, w_shape, options, algo = layer
     rng = np.random.default_rng(seed)
@@ -73,14 +93,13 @@ def test_forward(layer, isa, threads, dtype, layout, activation, biased, seed):
     assert_close(y, activations(exact, layout), bound(dtype, terms(w), algo))
 
 
-@settings(max_examples=200)
-@given(layers(), *places, st.integers(0, 99))
+@settings(max_examples=300, suppress_health_check=[HealthCheck.filter_too_much])
+@given(layers(STRIDES), *places, st.integers(0, 99))
 def test_weight_gradient(layer, isa, threads, dtype, layout, seed):
     x_shape, w_shape, options, algo = layer
     rng = np.random.default_rng(seed)
     x = rng.standard_normal(x_shape, np.float32)
-    size = [n + sum(p) - w_shape[2] + 1 for n, p in zip(x_shape[2:], options["padding"], strict=True)]
-    dy = rng.standard_normal((x_shape[0], w_shape[0], *size), np.float32)
+    dy = rng.standard_normal(outputs(x_shape, w_shape, options), np.float32)
     exact = weights(reference.conv2d_backward_weight(dy.astype(float), x.astype(float), w_shape, **options), layout)
     with using_isa(isa), fastconv.threads(threads):
         dw = backward_weight(
@@ -102,12 +121,7 @@ def test_input_gradient(layer, isa, threads, dtype, layout, seed):
     x_shape, w_shape, options, algo = layer
     rng = np.random.default_rng(seed)
     w = rng.standard_normal(w_shape, np.float32)
-    y_shape = (
-        x_shape[0],
-        w_shape[0],
-        *(n + sum(p) - w_shape[2] + 1 for n, p in zip(x_shape[2:], options["padding"], strict=True)),
-    )
-    dy = rng.standard_normal(y_shape, np.float32)
+    dy = rng.standard_normal(outputs(x_shape, w_shape, options), np.float32)
     exact = activations(reference.conv2d_backward_input(dy.astype(float), w.astype(float), x_shape, **options), layout)
     with using_isa(isa), fastconv.threads(threads):
         dx = backward_input(
@@ -117,8 +131,8 @@ def test_input_gradient(layer, isa, threads, dtype, layout, seed):
     assert_close(dx, exact, bound(dtype, terms(w, transposed=True), algo))
 
 
-@settings(max_examples=60)
-@given(layers(), steps, steps, st.sampled_from(DTYPES), st.sampled_from(LAYOUTS), st.integers(0, 99))
+@settings(max_examples=100, suppress_health_check=[HealthCheck.filter_too_much])
+@given(layers(STRIDES), steps, steps, st.sampled_from(DTYPES), st.sampled_from(LAYOUTS), st.integers(0, 99))
 def test_views(layer, x_steps, w_steps, dtype, layout, seed):
     """The NaN between the elements of a view is not read."""
     x_shape, w_shape, options, _ = layer
@@ -130,12 +144,14 @@ def test_views(layer, x_steps, w_steps, dtype, layout, seed):
     assert_close(y, activations(exact, layout), bound(dtype, terms(np.empty(w_shape))))
 
 
-# Filters, strides and dilations whose phases of the input gradient are 3x3 or have no tap.
+# Filters, strides and dilations whose phases of the input gradient are 3x3, or 3x2, or have no tap.
 PHASES = {
     "6x6 by 2": ((6, 6), {"stride": 2, "padding": 2}),
     "6x3 by 2 and 1": ((6, 3), {"stride": (2, 1), "padding": ((0, 3), (2, 1))}),
     "9x6 by 3 and 2": ((9, 6), {"stride": (3, 2), "padding": 1}),
     "dilation and stride 2": ((3, 3), {"stride": 2, "dilation": 2, "padding": 2}),
+    "6x5 by 2": ((6, 5), {"stride": 2, "padding": 2}),
+    "9x8 by 3": ((9, 8), {"stride": 3, "padding": (3, 1)}),
 }
 
 
@@ -161,6 +177,22 @@ def test_transposed_convolution(rng, isa, dtype, layout):
         stride=2, padding=1, layout=layout, algo="winograd",
     )  # fmt: skip
     assert_close(y, activations(exact, layout), bound(dtype, terms(w, transposed=True)))
+
+
+@pytest.mark.parametrize("algo", ["F(4x4,3x3)", "F(6x6,3x3)", "winograd"])
+@pytest.mark.parametrize(("kernel", "stride"), [((5, 5), 2), ((11, 11), 4), ((2, 3), 1)], ids=str)
+def test_bits_of_phases_do_not_depend_on_threads(rng, isa, dtype, layout, kernel, stride, algo):
+    x, w = rng.standard_normal((3, 10, 61, 50)), rng.standard_normal((37, 10, *kernel))
+    x, w = activations(x, layout, dtype), weights(w, layout, dtype)
+    options = {"stride": stride, "padding": 2, "layout": layout, "algo": algo}
+    results = []
+    for count in THREADS:
+        with fastconv.threads(count):
+            y = forward(x, w, **options)
+            results.append((y, backward_weight(y, x, w.shape, **options)))
+    for arrays in results[1:]:
+        for a, first in zip(arrays, results[0], strict=True):
+            np.testing.assert_array_equal(a, first)
 
 
 @pytest.mark.parametrize("algo", NAMES)
@@ -191,29 +223,31 @@ def test_a_held_layer_takes_it(rng, isa, dtype, layout):
     np.testing.assert_array_equal(fastconv.Conv2d(w, **options)(x), fastconv.conv2d(x, w, **options))
 
 
-GEOMETRY = r"winograd.*cannot serve.*3x3 and 5x5 filters with stride 1 and dilation 1"
+GEOMETRY = r"winograd.*cannot serve.*within 5x5 pixels, or within as many of each phase of a stride, 144 in all"
+GAPS = r"winograd.*cannot serve.*taps fill less than half of the square of 3x3 or 5x5, or of the squares of all phases"
 
 
 @pytest.mark.parametrize(
-    ("kernel", "options"),
-    [((4, 4), {}), ((5, 5), {"stride": 2}), ((3, 2), {}), ((1, 9), {}),
-      ((3, 3), {"stride": 2}), ((3, 3), {"stride": (1, 2)}),
-     ((3, 3), {"dilation": 2}), ((3, 3), {"dilation": (2, 1)})],
+    ("kernel", "options", "why"),
+    [((6, 6), {}, GEOMETRY), ((1, 9), {}, GEOMETRY), ((3, 3), {"dilation": 3}, GEOMETRY),
+     ((11, 11), {"stride": 2}, GEOMETRY), ((12, 12), {"stride": 3}, GEOMETRY), ((15, 15), {"stride": 5}, GEOMETRY),
+     ((1, 1), {}, GAPS), ((2, 2), {}, GAPS), ((1, 3), {}, GAPS), ((3, 3), {"stride": 2}, GAPS),
+     ((2, 3), {"stride": (1, 2)}, GAPS), ((3, 3), {"dilation": 2}, GAPS), ((3, 3), {"dilation": (2, 1)}, GAPS)],
     ids=str,
 )  # fmt: skip
-def test_other_correlations_are_refused(kernel, options):
-    x, w = np.ones((1, 2, 12, 12), np.float32), np.ones((3, 2, *kernel), np.float32)
-    with pytest.raises(ValueError, match=GEOMETRY):
+def test_other_correlations_are_refused(kernel, options, why):
+    x, w = np.ones((1, 2, 16, 16), np.float32), np.ones((3, 2, *kernel), np.float32)
+    with pytest.raises(ValueError, match=why):
         fastconv.conv2d(x, w, algo="winograd", **options)
     assert "winograd" not in {r.name for r in fastconv.algorithms(x.shape, w.shape, **options)}
 
 
-@pytest.mark.parametrize(("kernel", "stride"), [(5, 2), (3, 2), (4, 1)])
-def test_input_gradients_with_other_phases_are_refused(kernel, stride):
+@pytest.mark.parametrize(("kernel", "stride", "why"), [(5, 2, GAPS), (3, 2, GAPS), (7, 1, GEOMETRY), (11, 2, GEOMETRY)])
+def test_input_gradients_with_other_phases_are_refused(kernel, stride, why):
     """A 5x5 filter at stride 2 has phases of 3x3, 3x2, 2x3 and 2x2."""
     w = np.ones((3, 2, kernel, kernel))
     dy = fastconv.conv2d(np.ones((1, 2, 12, 12)), w, stride=stride)
-    with pytest.raises(ValueError, match=GEOMETRY):
+    with pytest.raises(ValueError, match=why):
         fastconv.conv2d_backward_input(dy, w, (1, 2, 12, 12), stride=stride, algo="winograd")
 
 

@@ -73,6 +73,24 @@ def test_one_in_a_weight_gradient(rng, isa, dtype, layout, variant, of_x):
     assert_same(backward_weight(dy, x, shape, layout=layout, algo=variant), exact, scale=100)
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [((5, 5), (2, 2)), ((5, 9), (2, 4)), ((2, 3), (1, 1))], ids=str)
+def test_one_at_every_pixel_of_phases(rng, isa, dtype, layout, kernel, stride):
+    """What is not finite where a phase's square has no tap is seen by the transform alone."""
+    x, w, b = integers(rng, (90, 3, 9, 10), (5, 3, *kernel), (5,))
+    for pixel in range(90):
+        x[pixel, pixel % 3, pixel // 10, pixel % 10] = SPECIAL[pixel % 4 % 3]
+    x, w, b = activations(x, layout, dtype), weights(w, layout, dtype), b.astype(dtype)
+    options = {"padding": 1, "stride": stride, "layout": layout}
+    exact = forward(x, w, b, algo="im2col", **options)
+    assert np.isnan(exact).any()
+    assert_same(forward(x, w, b, algo="F(4x4,3x3)", **options), exact, scale=100)
+    dy = np.ones_like(exact)
+    for n in (0, 47):
+        exact = backward_weight(dy[:1], x[n : n + 1], w.shape, algo="im2col", **options)
+        ours = backward_weight(dy[:1], x[n : n + 1], w.shape, algo="F(4x4,3x3)", **options)
+        assert_same(ours, exact, scale=100)
+
+
 def test_a_nan_reaches_the_windows_that_hold_it(rng, isa, dtype, variant):
     """Not by another algorithm but by definition: those around it in its own image and group."""
     side = WINOGRAD[variant][1]

@@ -154,6 +154,22 @@ def test_float32_weight_gradients_are_within_the_documented_error(isa, rng, vari
     assert worst <= 3e-5
 
 
+@pytest.mark.parametrize(("channels", "kernel", "stride"), [(3, 11, 4), (96, 5, 2), (64, (4, 5), 2)], ids=str)
+@pytest.mark.parametrize("data", DATA)
+def test_phases_are_within_the_documented_error(isa, rng, channels, kernel, stride, data):
+    x = DATA[data](rng, (2, channels, 60, 60))
+    w = rng.standard_normal((40, channels, *np.broadcast_to(kernel, 2)), np.float32)
+    exact = reference.conv2d(x.astype(float), w.astype(float), stride=stride, padding=1)
+    rms, worst = errors(forward(x, w, stride=stride, padding=1, algo="F(4x4,3x3)"), exact)
+    assert rms <= 1.5e-6
+    assert worst <= 1.2e-5
+    dw = reference.conv2d_backward_weight(exact, x.astype(float), w.shape, stride=stride, padding=1)
+    dy = exact.astype(np.float32)
+    rms, worst = errors(backward_weight(dy, x, w.shape, stride=stride, padding=1, algo="F(4x4,3x3)"), dw)
+    assert rms <= 3e-6
+    assert worst <= 3e-5
+
+
 def test_plain_sums_round_less(isa, algo, sums):
     for operator, operands, exact in sums:
         rms, _ = errors(operator(*operands, padding=1, algo=algo), exact)

@@ -67,10 +67,44 @@ static void FC_NAME(pack_pieces)(void *dst, ptrdiff_t dst_step, const void *src,
     }
 }
 
+/* n elements `stride` apart. */
+FC_INLINE vec FC_NAME(load_every)(const real *p, const int stride, const int n)
+{
+    if (stride == 1)
+        return n == LANES ? vload(p) : vload_n(p, n);
+    if (n == LANES)
+        return vload_evens(p);
+    const int left = 2 * n - 1;
+    return vevens(vload_n(p, left < LANES ? left : LANES), vload_n(p + LANES - 1, left < LANES ? 0 : left - LANES + 1));
+}
+
+/* A vector of rows, by transposes; `step` of each is 0 if it is all zero, and else `stride`. */
+FC_INLINE void FC_NAME(pack_rows)(real *to, ptrdiff_t dst_step, const real *const row[LANES],
+                                  const ptrdiff_t step[LANES], const int used, const int stride, ptrdiff_t count)
+{
+    for (ptrdiff_t i = 0; i < count; i += LANES) {
+        const int steps = count - i < LANES ? (int)(count - i) : LANES;
+        vec v[LANES];
+        FC_UNROLL
+        for (int j = 0; j < LANES; j++) {
+            v[j] = FC_NAME(load_every)(row[j] + i * step[j], stride, steps);
+            __builtin_prefetch(row[j] + i * step[j] + 16 * LANES);
+        }
+        vtranspose(v);
+        if (used == LANES && steps == LANES)
+            FC_UNROLL
+            for (int s = 0; s < LANES; s++)
+                vstore(to + (i + s) * dst_step, v[s]);
+        else
+            for (int s = 0; s < steps; s++)
+                vstore_n(to + (i + s) * dst_step, v[s], used);
+    }
+}
+
 static void FC_NAME(pack_columns)(void *dst, ptrdiff_t dst_step, const void *const *rows, int row_count,
                                   ptrdiff_t src_stride, ptrdiff_t count)
 {
-    static const real zeros[LANES];
+    static const real zeros[2 * LANES];
     for (int first = 0; first < row_count; first += LANES) {
         const int used = row_count - first < LANES ? row_count - first : LANES;
         const real *row[LANES];
@@ -81,29 +115,14 @@ static void FC_NAME(pack_columns)(void *dst, ptrdiff_t dst_step, const void *con
             stride[j] = given ? src_stride : 0;
         }
         real *to = (real *)dst + first;
-        if (src_stride == 1) {
-            for (ptrdiff_t i = 0; i < count; i += LANES) {
-                const int steps = count - i < LANES ? (int)(count - i) : LANES;
-                vec v[LANES];
-                FC_UNROLL
-                for (int j = 0; j < LANES; j++) {
-                    v[j] = steps == LANES ? vload(row[j] + i * stride[j]) : vload_n(row[j] + i * stride[j], steps);
-                    __builtin_prefetch(row[j] + i * stride[j] + 16 * LANES);
-                }
-                vtranspose(v);
-                if (used == LANES && steps == LANES)
-                    FC_UNROLL
-                    for (int s = 0; s < LANES; s++)
-                        vstore(to + (i + s) * dst_step, v[s]);
-                else
-                    for (int s = 0; s < steps; s++)
-                        vstore_n(to + (i + s) * dst_step, v[s], used);
-            }
-        } else {
+        if (src_stride == 1)
+            FC_NAME(pack_rows)(to, dst_step, row, stride, used, 1, count);
+        else if (src_stride == 2)
+            FC_NAME(pack_rows)(to, dst_step, row, stride, used, 2, count);
+        else
             for (ptrdiff_t i = 0; i < count; i++)
                 for (int j = 0; j < used; j++)
                     to[i * dst_step + j] = row[j][i * stride[j]];
-        }
     }
 }
 
