@@ -53,10 +53,11 @@ def conv2d(
         Applied as the output is stored. A ReLU hands NaN on.
     algo : {"auto", "direct", "im2col", "winograd"}
         How to compute it; `algorithms` lists what can serve a problem. "direct" and "im2col" sum the products as they
-        are. "winograd" takes 3x3 and 5x5 filters with stride and dilation 1; it is F(2x2,5x5) or the faster by
-        estimate of F(2x2,3x3) and F(4x4,3x3). F(2x2,3x3) rounds about as plain sums do, the others more. "auto" takes
-        the one of least estimated time; of Winograd only in float32 (float16 included), and not where
-        `allow_winograd` is False.
+        are. "winograd" takes filters whose taps fill half of a square of 3x3 or 5x5 or more, or with a stride of the
+        squares of its phases, each of every s-th tap along both axes: 11x11 with stride 4 is 3x3 over 16 times the
+        channels. It is F(2x2,5x5) or the faster by estimate of F(2x2,3x3) and F(4x4,3x3). F(2x2,3x3) rounds about as
+        plain sums do, the others more. "auto" takes the one of least estimated time; of Winograd only in float32
+        (float16 included), and not where `allow_winograd` is False.
     strict : bool
         Refuse filters that do not tile the padded image exactly. Otherwise the output size is floored.
     out : ndarray, optional
