@@ -17,7 +17,7 @@ typedef struct {
     const fc_correlation *c;
     fc_gemm gemm;             /* panels of the weights */
     int in_place;             /* 1x1: the image is read where it lies, as one row of pixels */
-    int asks_ahead;           /* such an image lies beyond L2 */
+    ptrdiff_t asked;          /* pixels of such an image that are asked for together, if it lies beyond L2 */
     ptrdiff_t rows, columns;  /* output rows, and pixels of a row, in a block */
     ptrdiff_t row_blocks, column_blocks, a_blocks;
     fc_image_block block;
@@ -86,15 +86,14 @@ static void fill_offsets(const direct_job *job)
     }
 }
 
-/* Pixels of the next panel in all channels: too many streams for the hardware, which leaves each line to be waited for.
- * A share of the steps for each panel of weights. */
-static void ask_ahead(const direct_job *job, const fc_tile *tile, ptrdiff_t panel, ptrdiff_t panels)
+/* Some panels' pixels, channel by channel: their panels' lines would come from more streams than the hardware follows,
+ * and each be waited for. */
+static void ask_for_pixels(const fc_correlation *c, const char *b, const ptrdiff_t *offset, ptrdiff_t depth,
+                           ptrdiff_t pixels)
 {
-    const fc_correlation *c = job->c;
-    const ptrdiff_t end = fc_part(tile->depth, panels, panel + 1), width = c->kernels->tile_columns;
-    for (ptrdiff_t k = fc_part(tile->depth, panels, panel); k < end; k++)
-        for (ptrdiff_t i = 0; i < width; i += c->kernels->lanes)
-            __builtin_prefetch(fc_at(c, tile->b, tile->b_offset[k] + width + i));
+    for (ptrdiff_t k = 0; k < depth; k++)
+        for (ptrdiff_t i = 0; i < pixels; i += c->kernels->lanes)
+            __builtin_prefetch(fc_at(c, b, offset[k] + i), 0, 2);
 }
 
 /* Steps from k on, of the depth block that begins at `block`. */
@@ -114,6 +113,8 @@ static void multiply_row(const direct_job *job, fc_tile *tile, const char *weigh
     const fc_parts rows = fc_a_panel_rows(&job->gemm);
     const ptrdiff_t row0 = fc_part_begin(rows, a0);
     for (ptrdiff_t p = 0; p < columns; p += width) {
+        if (job->asked && p % job->asked == 0)
+            ask_for_pixels(c, fc_at(c, b, p), offset, tile->depth, fc_min(job->asked, columns - p));
         tile->columns = (int)fc_min(width, columns - p);
         tile->b = fc_at(c, b, p);
         tile->b_offset = offset;
@@ -132,8 +133,6 @@ static void multiply_row(const direct_job *job, fc_tile *tile, const char *weigh
             tile->a = fc_at(c, weights, tile->a_row ? row * tile->a_row + part->k : packed);
             tile->c = fc_at(c, y, (row - row0) * tile->ldc + p);
             tile->row_bias = bias ? fc_at(c, bias, row) : NULL;
-            if (job->asks_ahead && tile->b_offset)
-                ask_ahead(job, tile, ir - a0, a1 - a0);
             c->kernels->gemm_tile(tile);
         }
     }
@@ -216,11 +215,14 @@ static void plan_grid(direct_job *job, int threads)
         job->column_blocks = fc_ceil_div(c->oh * c->ow, job->columns);
         job->a_blocks = grid.a;
         job->image_bytes = FC_DEPTH_BLOCK * (size_t)c->kernels->tile_columns * c->element;
-        job->asks_ahead = (size_t)(c->n * c->groups * c->q * c->oh * c->ow) * c->element > FC_ASKED_IMAGE_BYTES;
-        if (job->asks_ahead && a_panels <= FC_STREAM_PANELS) {
+        if ((size_t)(c->n * c->groups * c->q * c->oh * c->ow) * c->element <= FC_ASKED_IMAGE_BYTES)
+            return;
+        const ptrdiff_t width = c->kernels->tile_columns;
+        const ptrdiff_t panel_bytes = fc_min(fc_depth(c), FC_DEPTH_BLOCK) * width * (ptrdiff_t)c->element;
+        if (a_panels <= FC_STREAM_PANELS)
             job->steps = FC_STREAM_STEPS;
-            job->asks_ahead = 0;
-        }
+        else
+            job->asked = fc_max(1, FC_ASKED_BYTES / panel_bytes) * width;
         return;
     }
     job->rows = choose_rows(c, threads);
