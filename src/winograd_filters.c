@@ -7,7 +7,8 @@
 #include <string.h>
 
 /* Of each packed channel the squares of its phases, with zeros where there is no tap. */
-static void fill_squares(const fc_winograd_plan *plan, ptrdiff_t channels, ptrdiff_t filters, const char *packed, char *to)
+static void fill_squares(const fc_winograd_plan *plan, ptrdiff_t channels, ptrdiff_t filters, const char *packed,
+                         char *to)
 {
     const fc_correlation *c = &plan->c;
     const ptrdiff_t places = plan->phases * plan->r * plan->r;

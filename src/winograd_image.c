@@ -85,30 +85,37 @@ static void fill_phases(const fc_correlation *c, const fc_winograd_planes *p, co
     }
 }
 
-/* Of channels from `channel` on of the image whose first plane is `plane`. */
+/* `height` rows of an image's channels from `channel` on; `top` is the first, counted from where tiles begin. */
+static void fill_image(const fc_correlation *c, const fc_winograd_planes *p, const char *plane, ptrdiff_t channel,
+                       ptrdiff_t count, ptrdiff_t top, ptrdiff_t height, ptrdiff_t columns, char *image)
+{
+    const ptrdiff_t row_step = columns * c->kernels->lanes;
+    if (p->stride_h * p->stride_w > 1) {
+        phase_lane lane[64];
+        begin_lanes(c, p, plane, channel, count, columns, lane);
+        for (ptrdiff_t i = 0; i < height; i++)
+            fill_phases(c, p, lane, count, top + i, columns, fc_at(c, image, i * row_step));
+        return;
+    }
+    ptrdiff_t from, end;
+    fc_valid_outputs(columns, 1, p->low_w, p->width, &from, &end);
+    plane = fc_at(c, plane, channel * p->c);
+    for (ptrdiff_t i = 0; i < height; i++) {
+        const ptrdiff_t row = top + i + p->low_h;
+        const int inside = row >= 0 && row < p->height;
+        fill_row(c, p, inside ? fc_at(c, plane, row * p->h) : plane, inside ? from : 0, inside ? end : 0, columns,
+                 count, fc_at(c, image, i * row_step));
+    }
+}
+
 static void transform_rows(const fc_winograd_plan *plan, const fc_winograd_planes *p, const char *plane,
                            ptrdiff_t channel, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t count, char *image,
                            fc_winograd_lanes *lanes)
 {
     const fc_correlation *c = &plan->c;
     const ptrdiff_t columns = image_columns(plan, p->side), height = rows * plan->m + p->side - plan->m;
-    const ptrdiff_t top = row * plan->m + p->low_h;
-    ptrdiff_t from, end;
-    fc_valid_outputs(columns, 1, p->low_w, p->width, &from, &end);
-    phase_lane lane[64];
-    if (p->stride_h * p->stride_w > 1)
-        begin_lanes(c, p, plane, channel, count, columns, lane);
+    fill_image(c, p, plane, channel, count, row * plan->m, height, columns, image);
     lanes->row_step = columns * c->kernels->lanes;
-    for (ptrdiff_t i = 0; i < height; i++) {
-        char *to = fc_at(c, image, i * lanes->row_step);
-        if (p->stride_h * p->stride_w > 1) {
-            fill_phases(c, p, lane, count, row * plan->m + i, columns, to);
-            continue;
-        }
-        const int inside = top + i >= 0 && top + i < p->height;
-        fill_row(c, p, inside ? fc_at(c, plane, channel * p->c + (top + i) * p->h) : plane, inside ? from : 0,
-                 inside ? end : 0, columns, count, to);
-    }
     char *to = lanes->transformed;
     for (ptrdiff_t i = 0; i < rows; i++) {
         lanes->image = fc_at(c, image, i * plan->m * lanes->row_step);

@@ -5,8 +5,8 @@
 
 #include "blocking.h"
 
-/* Puts each tap at its place in its phase's r x r square; 0 if there is none. A stride s is one of 1 over the s*s phases
- * of the image, each seen by every s-th tap: s*s times the channels, with smaller filters. */
+/* Puts each tap at its place in its phase's r x r square; 0 if there is none. A stride s is one of 1 over the s*s
+ * phases of the image, each seen by every s-th tap: s*s times the channels, with smaller filters. */
 static int place_taps(fc_winograd_plan *plan)
 {
     const fc_correlation *c = &plan->c;
