@@ -153,7 +153,8 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     return 10000 + (double)c->groups * (image + filters + fmax(products, streaming) + output);
 }
 
-/* Both transforms with the channels' turning, the products, and the sum read and written once a block. */
+/* Both transforms with the channels' turning, the products, and the sum, half a cycle for each element (a fit to 70
+ * random problems), which is transformed into dw. */
 double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r)
 {
     fc_winograd_plan plan;
@@ -167,7 +168,7 @@ double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r)
     const double columns = (double)fc_ceil_div(plan.channels, c->kernels->tile_columns);
     const double products = 1.15 * points * tiles * panels * columns * fc_tile_step_cycles((double)c->m / panels);
     const double stored = (double)(r * r) * (plan.phases > 1 ? 20 * (double)plan.phases : lanes);
-    const double gradient = (double)c->m * q * (points * 6 + stored);
+    const double gradient = (double)c->m * (q * (points * 6 + stored) + 0.5 * points * (double)plan.channels);
     const double regions = (double)fc_ceil_div((ptrdiff_t)tiles, FC_WINOGRAD_GRADIENT_TILES) * 10000;
     return (double)c->groups * (transforms + products + gradient + regions);
 }
