@@ -14,7 +14,7 @@ import pytest
 from cases import SHAPES, TILES, activations, integers, weights
 from machine import ALGORITHMS, DTYPES, ISAS, LAYOUTS, using_isa
 from pools import POOLS
-from variants import backward_input, forward
+from variants import backward_input, backward_weight, forward
 
 import fastconv
 
@@ -70,12 +70,19 @@ def convolve(problem, dtype, layout, fenced):
 
 
 def transform(problem, x, w, b, dy, layout):
-    """Every variant of Winograd that serves the forward pass."""
+    """Every variant of Winograd that serves a pass."""
     options = {**problem.conv_kwargs, "layout": layout}
-    for record in fastconv.algorithms(x.shape, w.shape, dtype=x.dtype, **options):
-        if record.name == "winograd":
-            forward(x, w, b, algo=record.variant, **options)
-            backward_input(dy, w, x.shape, algo=record.variant, **options)
+
+    def variants(operation):
+        records = fastconv.algorithms(x.shape, w.shape, dtype=x.dtype, operation=operation, **options)
+        return [record.variant for record in records if record.name == "winograd"]
+
+    for variant in variants("forward"):
+        forward(x, w, b, algo=variant, **options)
+    for variant in variants("backward_input"):
+        backward_input(dy, w, x.shape, algo=variant, **options)
+    for variant in variants("backward_weight"):
+        backward_weight(dy, x, w.shape, algo=variant, **options)
 
 
 def downsample(pool, dtype, layout, fenced):

@@ -51,14 +51,22 @@ def operations(problem, layout, dtype):
     case = integers(problem)
     x, dy = activations(case.x, layout, dtype), activations(case.dy, layout, dtype)
     w, b = weights(case.w, layout, dtype), case.b.astype(dtype)
+    serving = {
+        operation: {
+            record.name
+            for record in fastconv.algorithms(
+                x.shape, w.shape, layout=layout, operation=operation, **problem.conv_kwargs
+            )
+        }
+        for operation in ("forward", "backward_input")
+    }
     for algo in ("direct", "im2col", "winograd"):
         options = {**problem.conv_kwargs, "layout": layout, "algo": algo}
-        names = {record.name for record in fastconv.algorithms(x.shape, w.shape, layout=layout, **problem.conv_kwargs)}
-        if algo not in names:
-            continue
-        yield lambda o=options: fastconv.conv2d(x, w, b, **o)
-        yield lambda o=options: fastconv.Conv2d(w, b, **o)(x)
-        yield lambda o=options: fastconv.conv2d_backward(dy, x, w, needs="x", **o)
+        if algo in serving["forward"]:
+            yield lambda o=options: fastconv.conv2d(x, w, b, **o)
+            yield lambda o=options: fastconv.Conv2d(w, b, **o)(x)
+        if algo in serving["backward_input"]:
+            yield lambda o=options: fastconv.conv2d_backward(dy, x, w, needs="x", **o)
         if algo != "winograd":
             yield lambda o=options: fastconv.conv2d_backward(dy, x, w, needs="wb", **o)
     yield lambda: fastconv.conv2d_backward_input(dy, np.full_like(w, np.nan), x.shape, layout=layout,
