@@ -1,6 +1,6 @@
 """Fast convolution and pooling for NumPy arrays, forward and backward."""
 
-import fastconv.openmp  # noqa: F401
+import fastconv.openmp  # noqa: F401  first of all: it loads the kernels
 from fastconv import reference
 from fastconv.algorithms import Algorithm, algorithms
 from fastconv.config import show_config

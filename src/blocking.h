@@ -35,7 +35,7 @@ enum { FC_PACKING_PANELS = 32 };
 enum { FC_PANEL_USES = 16 };
 
 /* Images of a 1x1 kernel whose pixels are asked for some panels at a time, beyond L2: 3 to 50 % faster for 8 and 16
- * images; and bytes that are asked for: a panel ahead was 5 to 20 % slower, with 64 KiB 3 %. */
+ * images; and bytes that are asked for: a panel ahead was up to 20 % slower, with 64 KiB 3 %. */
 enum { FC_ASKED_IMAGE_BYTES = 4 << 20, FC_ASKED_BYTES = 96 << 10 };
 
 /* Such images with so few panels of weights are read at the pace of memory, which needs few streams at a time: steps

@@ -105,10 +105,10 @@ const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation,
     if (!place_taps(&plan))
         return other ? fc_other_variant
                      : "it takes filters within 5x5 pixels, or within as many of each phase of a stride, 144 in all";
-    const int fits = fc_winograd_plan_of(&plan, c, m, r);
     /* A result that is small beside its transforms is less exact: 2x2 taps in squares of 3x3 nearly twice. */
     if (2 * c->taps < plan.phases * r * r)
         return "its taps fill less than half of the square of 3x3 or 5x5, or of the squares of all phases of the stride";
+    const int fits = fc_winograd_plan_of(&plan, c, m, r);
     const double point = (double)plan.points * (double)c->element, padding = 64;
     const double row = (double)plan.tiles_w * ((double)(plan.channels + c->m) + padding) * point;
     if (!fits || (operation == FC_BACKWARD_WEIGHT && row > FC_SCRATCH_LIMIT - FC_WINOGRAD_SMALL_SCRATCH))

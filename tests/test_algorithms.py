@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cases import PROBLEMS
 from machine import ALGORITHMS
-from variants import FAST, WINOGRAD, forward
+from variants import FAST, WINOGRAD, fits_squares, forward
 
 import fastconv
 
@@ -15,14 +15,6 @@ OPERATIONS = ("forward", "backward_input", "backward_weight")
 
 def listed(problem, **options):
     return fastconv.algorithms(problem.x_shape, problem.w_shape, **problem.conv_kwargs, **options)
-
-
-def fits_squares(problem, side):
-    """Whether the taps of each phase of the stride lie in a square of this side, and fill half of them all."""
-    tall, wide = (problem.r - 1) * problem.dh // problem.u + 1, (problem.s - 1) * problem.dw // problem.v + 1
-    reach, phases = (tall, wide), problem.u * problem.v
-    fits = max(reach) <= side and (side == 3 or max(reach) > 3) and phases * side**2 <= 144
-    return fits and 2 * problem.r * problem.s >= phases * side**2
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -36,7 +28,8 @@ def test_records(problem, isa, dtype, layout, operation):
     assert {record.name for record in records} - {"winograd"} == set(ALGORITHMS)
     if operation == "forward":
         variants = {record.variant for record in records if record.name == "winograd"}
-        assert variants == {title for title, (_, side) in WINOGRAD.items() if fits_squares(problem, side)}
+        window = (problem.r, problem.s), (problem.u, problem.v), (problem.dh, problem.dw)
+        assert variants == {title for title, (_, side) in WINOGRAD.items() if fits_squares(side, *window)}
     # What "auto" may take comes first; in float64 that is no transform, in float32 those within the error bound.
     choices = [
         record

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from machine import DTYPES, ISAS, LAYOUTS, THREADS, using_isa
 from tolerance import assert_close
-from variants import FAST, OF_3X3, WINOGRAD, backward_input, backward_weight, forward
+from variants import FAST, OF_3X3, WINOGRAD, backward_input, backward_weight, fits_squares, forward
 
 import fastconv
 from fastconv import reference
@@ -42,13 +42,6 @@ def strided(a, steps):
 STRIDES = ((1, 1), (2, 2), (2, 1), (1, 3), (3, 3), (4, 4))
 
 
-def serves(side, kernel, stride):
-    """Whether each phase of the stride lies in a square of this side, and the taps fill half of the squares."""
-    places, reach = stride[0] * stride[1] * side**2, max(-(-k // s) for k, s in zip(kernel, stride, strict=True))
-    fits = reach <= side and (side == 3 or reach > 3) and max(places, kernel[0] * kernel[1]) <= 144
-    return fits and 2 * kernel[0] * kernel[1] >= places
-
-
 @st.composite
 def layers(draw, strides=((1, 1),)):
     """Shapes of x and w of a correlation that it serves, with any padding and groups, and what `algo` may be."""
@@ -56,7 +49,7 @@ def layers(draw, strides=((1, 1),)):
     stride, kernel = draw(st.sampled_from(strides)), (side, side)
     if strides[1:] or draw(st.booleans()):
         kernel = tuple(draw(st.integers(max(1, (side - 2) * step), side * step)) for step in stride)
-        assume(serves(side, kernel, stride))
+        assume(fits_squares(side, kernel, stride))
     groups = draw(st.sampled_from((1, 1, 2, 5)))
     pads = draw(st.tuples(*[st.tuples(st.integers(0, 5), st.integers(0, 5))] * 2))
     size = [draw(st.integers(max(1, taps - sum(pair)), 42)) for taps, pair in zip(kernel, pads, strict=True)]

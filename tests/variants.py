@@ -20,6 +20,14 @@ FAST = ("F(6x6,3x3)", "F(4x4,5x5)")
 OF_3X3 = tuple(title for title, (_, side) in WINOGRAD.items() if side == 3)
 
 
+def fits_squares(side, kernel, stride=(1, 1), dilation=(1, 1)):
+    """Whether each phase of the stride has its taps in a square of this side, and they fill half of the squares."""
+    axes = zip(kernel, stride, dilation, strict=True)
+    reach, places = max((k - 1) * d // u + 1 for k, u, d in axes), stride[0] * stride[1] * side**2
+    fits = reach <= side and (side == 3 or reach > 3) and max(places, kernel[0] * kernel[1]) <= 144
+    return fits and 2 * kernel[0] * kernel[1] >= places
+
+
 def _convolution(*, stride=1, padding=0, dilation=1, groups=1, layout="NCHW"):
     return Convolution.of(2, stride, padding, dilation, groups, layout)
 
