@@ -26,7 +26,8 @@ typedef struct {
 /* A block of a group: rows of tiles, and the pieces of the thread's scratch. */
 typedef struct {
     const winograd_job *job;
-    ptrdiff_t group, first_row, rows, tiles, tile_panels;
+    ptrdiff_t group;
+    fc_winograd_block block;
     char *image, *transformed, *filters, *product, *y, *again;
 } winograd_task;
 
@@ -39,9 +40,9 @@ static int next_part(const winograd_task *task, image_part *part)
 {
     const ptrdiff_t rows_of_image = task->job->plan.tiles_h;
     part->at += part->rows;
-    part->n = (task->first_row + part->at) / rows_of_image;
-    part->row = (task->first_row + part->at) % rows_of_image;
-    part->rows = fc_min(rows_of_image - part->row, task->rows - part->at);
+    part->n = (task->block.first_row + part->at) / rows_of_image;
+    part->row = (task->block.first_row + part->at) % rows_of_image;
+    part->rows = fc_min(rows_of_image - part->row, task->block.rows - part->at);
     return part->rows > 0;
 }
 
@@ -109,10 +110,8 @@ static winograd_task begin_task(winograd_job *job, ptrdiff_t index, int thread)
     winograd_task task = lay_out(job, job->scratch + (size_t)thread * job->scratch_bytes);
     const ptrdiff_t block = index % plan->blocks;
     task.group = index / plan->blocks;
-    task.first_row = fc_part(plan->rows, plan->blocks, block);
-    task.rows = fc_part(plan->rows, plan->blocks, block + 1) - task.first_row;
-    task.tiles = task.rows * plan->tiles_w;
-    task.tile_panels = fc_winograd_tile_panels(plan, task.tiles);
+    const ptrdiff_t first_row = fc_part(plan->rows, plan->blocks, block);
+    task.block = fc_winograd_block_of(plan, first_row, fc_part(plan->rows, plan->blocks, block + 1) - first_row);
     return task;
 }
 
@@ -123,9 +122,8 @@ static void transform_image(const winograd_task *task, ptrdiff_t q)
     const fc_correlation *c = &plan->c;
     const fc_winograd_planes planes = fc_winograd_planes_of_x(plan);
     fc_winograd_transform_tiles(plan, &planes, task->group * plan->channels + q,
-                                fc_min(c->kernels->lanes, plan->channels - q),
-                                task->first_row, task->rows, task->image, fc_at(c, task->transformed, q),
-                                plan->image_ld, plan->image_step);
+                                fc_min(c->kernels->lanes, plan->channels - q), &task->block, 0, task->block.rows,
+                                task->image, fc_at(c, task->transformed, q), plan->image_ld, plan->image_step);
 }
 
 /* A product for each point: tiles x channels times channels x filters, for one block of channels. */
@@ -148,12 +146,12 @@ static void multiply_points(const winograd_task *task, ptrdiff_t panel, ptrdiff_
      * (up to +35 % where tiles are few). */
     if (c->packed)
         tile.b_ahead = plan->filters.point_step;
-    const fc_parts tiles = fc_equal_parts(task->tiles, task->tile_panels);
     for (int point = 0; point < plan->points; point++) {
+        const fc_winograd_range *range = fc_winograd_range_of(plan, &task->block, point);
         tile.b = fc_at(c, filters, point * plan->filters.point_step);
-        for (ptrdiff_t ir = 0; ir < task->tile_panels; ir++) {
-            const ptrdiff_t first = fc_part_begin(tiles, ir);
-            tile.rows = (int)(fc_part_begin(tiles, ir + 1) - first);
+        for (ptrdiff_t ir = 0; ir < range->panels; ir++) {
+            const ptrdiff_t first = range->begin + fc_part_begin(range->tiles, ir);
+            tile.rows = (int)(range->begin + fc_part_begin(range->tiles, ir + 1) - first);
             tile.a = fc_at(c, task->transformed, point * plan->image_step + first * plan->image_ld + q);
             tile.c = fc_at(c, task->product, point * plan->product_step + first * width);
             c->kernels->gemm_tile(&tile);
@@ -174,6 +172,7 @@ static uint32_t transform_output(const winograd_task *task, const image_part *pa
         .m = plan->m,
         .channels = channels,
         .relu = c->relu,
+        .edge_width = plan->edge_w,
         .tiles = plan->tiles_w,
         .columns = c->ow,
         .tile_step = width,
@@ -187,8 +186,11 @@ static uint32_t transform_output(const winograd_task *task, const image_part *pa
     for (ptrdiff_t tile_row = 0; tile_row < part->rows; tile_row++) {
         const ptrdiff_t row = (part->row + tile_row) * plan->m;
         char *y = fc_at(c, c->y, part->n * c->y_n + channel * c->y_c + row * c->y_h);
+        const fc_winograd_place place = fc_winograd_place_of(plan, &task->block, part->at + tile_row);
         out.rows = fc_min(plan->m, c->oh - row);
-        out.product = fc_at(c, task->product, (part->at + tile_row) * plan->tiles_w * width + m % width);
+        out.height = place.height;
+        out.product = fc_at(c, task->product, place.first * width + m % width);
+        out.edge = plan->edge_w ? fc_at(c, task->product, place.edge * width + m % width) : NULL;
         out.y = in_place ? y : task->y;
         not_finite |= c->kernels->winograd_output(&out);
         for (int i = 0; i < channels && !in_place; i++)

@@ -18,7 +18,8 @@ typedef struct {
     ptrdiff_t group;
     ptrdiff_t slabs, first_filter, filters; /* the filters whose sums are taken at once; the slab at hand */
     ptrdiff_t blocks, block;           /* of rows of tiles; the one at hand */
-    ptrdiff_t first_row, rows, tiles;  /* of the block at hand */
+    ptrdiff_t tiles;                   /* of the largest block */
+    fc_winograd_block rows;            /* of the block at hand */
     ptrdiff_t transformed;             /* vectors of channels that need not be transformed */
     ptrdiff_t row_parts;               /* of the block, for all threads to have a part of few vectors */
     ptrdiff_t dy_ld, sum_ld;           /* between tiles of the transformed dy, and filters of the sum */
@@ -37,18 +38,18 @@ static void transform_task(void *context, ptrdiff_t task, int thread)
     const fc_winograd_plan *plan = &job->plan;
     const fc_correlation *c = &plan->c;
     const ptrdiff_t lanes = c->kernels->lanes, width = c->kernels->tile_columns, of_x = fc_ceil_div(plan->channels, lanes);
-    const ptrdiff_t row = fc_part(job->rows, job->row_parts, task % job->row_parts);
-    const ptrdiff_t rows = fc_part(job->rows, job->row_parts, task % job->row_parts + 1) - row;
+    const ptrdiff_t row = fc_part(job->rows.rows, job->row_parts, task % job->row_parts);
+    const ptrdiff_t rows = fc_part(job->rows.rows, job->row_parts, task % job->row_parts + 1) - row;
     task = task / job->row_parts + job->transformed;
     const int is_x = task < of_x;
     const fc_winograd_planes p = is_x ? fc_winograd_planes_of_x(plan) : fc_winograd_planes_of_y(plan);
     const ptrdiff_t first = (is_x ? task : task - of_x) * lanes, channels = is_x ? plan->channels : job->filters;
     const ptrdiff_t origin = job->group * (is_x ? plan->channels : c->m) + (is_x ? 0 : job->first_filter);
-    char *to = is_x ? fc_at(c, job->x, first / width * width * job->tiles + first % width) : fc_at(c, job->dy, first);
-    const ptrdiff_t ld = is_x ? width : job->dy_ld;
-    fc_winograd_transform_tiles(plan, &p, origin + first, fc_min(lanes, channels - first), job->first_row + row, rows,
-                                job->scratch + (size_t)thread * job->scratch_bytes,
-                                fc_at(c, to, row * plan->tiles_w * ld), ld, is_x ? job->x_step : job->dy_step);
+    char *to = is_x ? fc_at(c, job->x, first / width * width * job->rows.tiles + first % width)
+                    : fc_at(c, job->dy, first);
+    fc_winograd_transform_tiles(plan, &p, origin + first, fc_min(lanes, channels - first), &job->rows, row, rows,
+                                job->scratch + (size_t)thread * job->scratch_bytes, to, is_x ? width : job->dy_ld,
+                                is_x ? job->x_step : job->dy_step);
 }
 
 /* One point of a block of filters: sum += dy^T x over the tiles of the block. */
@@ -62,18 +63,21 @@ static void multiply_task(void *context, ptrdiff_t task, int thread)
     const fc_parts rows = fc_equal_parts(job->filters, panels);
     const ptrdiff_t begin = fc_part(panels, job->filter_blocks, part);
     const ptrdiff_t end = fc_part(panels, job->filter_blocks, part + 1);
-    const ptrdiff_t blocks = fc_ceil_div(job->tiles, FC_WINOGRAD_GRADIENT_DEPTH);
+    const fc_winograd_range *range = fc_winograd_range_of(&job->plan, &job->rows, (int)point);
+    const ptrdiff_t tiles = range->end - range->begin;
+    /* One at least: where there are none, the sum is zero. */
+    const ptrdiff_t blocks = fc_max(1, fc_ceil_div(tiles, FC_WINOGRAD_GRADIENT_DEPTH));
     const char *x = fc_at(c, job->x, point * job->x_step), *dy = fc_at(c, job->dy, point * job->dy_step);
     char *sum = fc_at(c, job->sum, point * job->sum_step);
     fc_tile tile = {.a_step = job->dy_ld, .ldb = width, .ldc = job->sum_ld};
     (void)thread;
     for (ptrdiff_t pc = 0; pc < blocks; pc++) {
-        const ptrdiff_t t = fc_part(job->tiles, blocks, pc);
-        tile.depth = fc_part(job->tiles, blocks, pc + 1) - t;
+        const ptrdiff_t t = range->begin + fc_part(tiles, blocks, pc);
+        tile.depth = range->begin + fc_part(tiles, blocks, pc + 1) - t;
         tile.accumulate = job->block > 0 || pc > 0;
         for (ptrdiff_t q = 0; q < channels; q += width) {
             tile.columns = (int)fc_min(width, channels - q);
-            tile.b = fc_at(c, x, q * job->tiles + t * width);
+            tile.b = fc_at(c, x, q * job->rows.tiles + t * width);
             for (ptrdiff_t ir = begin; ir < end; ir++) {
                 const ptrdiff_t m = fc_part_begin(rows, ir);
                 tile.rows = (int)(fc_part_begin(rows, ir + 1) - m);
@@ -132,12 +136,11 @@ static void sum_slab(gradient_job *job, int threads)
     const fc_winograd_plan *plan = &job->plan;
     const ptrdiff_t lanes = plan->c.kernels->lanes, of_x = fc_ceil_div(plan->channels, lanes);
     for (job->block = 0; job->block < job->blocks; job->block++) {
-        job->first_row = fc_part(plan->rows, job->blocks, job->block);
-        job->rows = fc_part(plan->rows, job->blocks, job->block + 1) - job->first_row;
-        job->tiles = job->rows * plan->tiles_w;
+        const ptrdiff_t first_row = fc_part(plan->rows, job->blocks, job->block);
+        job->rows = fc_winograd_block_of(plan, first_row, fc_part(plan->rows, job->blocks, job->block + 1) - first_row);
         job->transformed = job->blocks == 1 && job->first_filter > 0 ? of_x : 0;
         const ptrdiff_t vectors = of_x + fc_ceil_div(job->filters, lanes) - job->transformed;
-        job->row_parts = threads > 1 ? fc_min(job->rows, fc_ceil_div(4 * threads, vectors)) : 1;
+        job->row_parts = threads > 1 ? fc_min(job->rows.rows, fc_ceil_div(4 * threads, vectors)) : 1;
         fc_parallel_for(threads, vectors * job->row_parts, transform_task, job);
         fc_parallel_for(threads, plan->points * job->filter_blocks, multiply_task, job);
     }

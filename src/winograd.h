@@ -7,6 +7,9 @@
 /* Points of the largest tile; places of taps in the squares of all phases. */
 enum { FC_WINOGRAD_POINTS = 64, FC_WINOGRAD_TAPS = 144 };
 
+/* Points a side of the tiles that may be smaller at the edges of an image. */
+enum { FC_WINOGRAD_EDGES = 6 };
+
 /* Transformed filters: for each group, panel of tile_columns filters and block of channels the points one after the
  * other, each a packed panel of the micro-kernel's B. */
 typedef struct {
@@ -23,6 +26,7 @@ typedef struct {
     ptrdiff_t low_h, low_w;            /* of the taps */
     ptrdiff_t channels;                /* of a group: the phases of x's first channel, of its second, ... */
     ptrdiff_t tiles_h, tiles_w;        /* of an image */
+    int edge_h, edge_w;                /* points a side of its last row and column of tiles if smaller, or 0 */
     ptrdiff_t rows, blocks;            /* rows of tiles of all images, one after the other; blocks they are split into */
     ptrdiff_t most_tiles;              /* in a block */
     ptrdiff_t image_rows;              /* rows of tiles whose pixels are copied at once */
@@ -50,11 +54,33 @@ static inline ptrdiff_t fc_winograd_depth(const fc_winograd_plan *plan, ptrdiff_
     return fc_part(plan->c.q, plan->filters.depth_blocks, block) * plan->phases;
 }
 
-/* Panels of at most tile_rows tiles, of equal heights, that a block's tiles are split into. */
-static inline ptrdiff_t fc_winograd_tile_panels(const fc_winograd_plan *plan, ptrdiff_t tiles)
-{
-    return fc_ceil_div(tiles, plan->c.kernels->tile_rows);
-}
+/* Tiles [begin, end) of a block that have some point, in panels of at most tile_rows. */
+typedef struct {
+    ptrdiff_t begin, end, panels;
+    fc_parts tiles;                    /* of the panels */
+} fc_winograd_range;
+
+/* Some rows of tiles, in an order in which the tiles that have a point are neighbours: smaller ones at lower edges,
+ * whole ones, those at right edges, and in lower right corners. */
+typedef struct {
+    ptrdiff_t first_row, rows, tiles;
+    ptrdiff_t whole, right, corner;    /* where these begin */
+    fc_winograd_range range[2][2];     /* of points that lower edges do not have, or do; and right edges */
+} fc_winograd_block;
+
+fc_winograd_block fc_winograd_block_of(const fc_winograd_plan *plan, ptrdiff_t first_row, ptrdiff_t rows);
+const fc_winograd_range *fc_winograd_range_of(const fc_winograd_plan *plan, const fc_winograd_block *block, int point);
+
+/* Where a row's tiles lie in its block, and the last one if it is at the right edge; and its points a column. */
+typedef struct {
+    ptrdiff_t first, edge;
+    int height;
+} fc_winograd_place;
+
+fc_winograd_place fc_winograd_place_of(const fc_winograd_plan *plan, const fc_winograd_block *block, ptrdiff_t row);
+
+/* Of the points of all tiles. */
+double fc_winograd_points_share(const fc_winograd_plan *plan);
 
 /* Planes that tiles are cut from: x, or dy as the filters of the weight gradient. */
 typedef struct {
@@ -67,14 +93,14 @@ typedef struct {
     void (*transform)(const fc_winograd_lanes *);
 } fc_winograd_planes;
 
-/* winograd_image.c: `count` channels, at most a vector, from `channel` on, of rows of tiles [first_row, first_row +
- * rows): tile t of the first row goes to `to` + t*ld. `image` is scratch of fc_winograd_image_bytes. */
+/* winograd_image.c: `count` channels, at most a vector, from `channel` on, of rows of tiles [row, row + rows) of a
+ * block: its tile t goes to `to` + t*ld. `image` is scratch of fc_winograd_image_bytes. */
 fc_winograd_planes fc_winograd_planes_of_x(const fc_winograd_plan *plan);
 fc_winograd_planes fc_winograd_planes_of_y(const fc_winograd_plan *plan);
 size_t fc_winograd_image_bytes(const fc_winograd_plan *plan);
 void fc_winograd_transform_tiles(const fc_winograd_plan *plan, const fc_winograd_planes *p, ptrdiff_t channel,
-                                 ptrdiff_t count, ptrdiff_t first_row, ptrdiff_t rows, char *image, char *to,
-                                 ptrdiff_t ld, ptrdiff_t point_step);
+                                 ptrdiff_t count, const fc_winograd_block *block, ptrdiff_t row, ptrdiff_t rows,
+                                 char *image, char *to, ptrdiff_t ld, ptrdiff_t point_step);
 
 /* winograd_filters.c: filters of panel `panel`, channels of block `depth_block`, transformed to `to`. */
 void fc_winograd_transform_filters(const fc_winograd_plan *plan, ptrdiff_t group, ptrdiff_t panel,

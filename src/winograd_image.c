@@ -109,34 +109,37 @@ static void fill_image(const fc_correlation *c, const fc_winograd_planes *p, con
 }
 
 static void transform_rows(const fc_winograd_plan *plan, const fc_winograd_planes *p, const char *plane,
-                           ptrdiff_t channel, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t count, char *image,
-                           fc_winograd_lanes *lanes)
+                           ptrdiff_t channel, ptrdiff_t count, const fc_winograd_block *block, ptrdiff_t first,
+                           ptrdiff_t rows, char *image, char *to, fc_winograd_lanes *lanes)
 {
     const fc_correlation *c = &plan->c;
     const ptrdiff_t columns = image_columns(plan, p->side), height = rows * plan->m + p->side - plan->m;
+    const ptrdiff_t row = (block->first_row + first) % plan->tiles_h;
     fill_image(c, p, plane, channel, count, row * plan->m, height, columns, image);
     lanes->row_step = columns * c->kernels->lanes;
-    char *to = lanes->transformed;
     for (ptrdiff_t i = 0; i < rows; i++) {
+        const fc_winograd_place place = fc_winograd_place_of(plan, block, first + i);
         lanes->image = fc_at(c, image, i * plan->m * lanes->row_step);
-        lanes->transformed = fc_at(c, to, i * plan->tiles_w * lanes->ld);
+        lanes->height = place.height;
+        lanes->transformed = fc_at(c, to, place.first * lanes->ld);
+        lanes->edge = plan->edge_w ? fc_at(c, to, place.edge * lanes->ld) : NULL;
         p->transform(lanes);
     }
-    lanes->transformed = to;
 }
 
 void fc_winograd_transform_tiles(const fc_winograd_plan *plan, const fc_winograd_planes *p, ptrdiff_t channel,
-                                 ptrdiff_t count, ptrdiff_t first_row, ptrdiff_t all_rows, char *image, char *to,
-                                 ptrdiff_t ld, ptrdiff_t point_step)
+                                 ptrdiff_t count, const fc_winograd_block *block, ptrdiff_t row, ptrdiff_t rows,
+                                 char *image, char *to, ptrdiff_t ld, ptrdiff_t point_step)
 {
-    const fc_correlation *c = &plan->c;
     fc_winograd_lanes lanes = {
-        .size = plan->size, .m = plan->m, .tiles = plan->tiles_w, .ld = ld, .point_step = point_step};
-    for (ptrdiff_t done = 0, rows; done < all_rows; done += rows) {
-        const ptrdiff_t n = (first_row + done) / plan->tiles_h, row = (first_row + done) % plan->tiles_h;
-        rows = fc_min(fc_min(plan->tiles_h - row, all_rows - done), plan->image_rows);
-        lanes.transformed = fc_at(c, to, done * plan->tiles_w * ld);
-        transform_rows(plan, p, fc_at(c, p->data, n * p->n), channel, row, rows, count, image, &lanes);
+        .size = plan->size, .m = plan->m, .tiles = plan->tiles_w, .ld = ld, .point_step = point_step,
+        .edge_width = plan->edge_w,
+    };
+    const ptrdiff_t end = row + rows;
+    for (ptrdiff_t part; row < end; row += part) {
+        const ptrdiff_t at = block->first_row + row, n = at / plan->tiles_h;
+        part = fc_min(fc_min(plan->tiles_h - at % plan->tiles_h, end - row), plan->image_rows);
+        transform_rows(plan, p, fc_at(&plan->c, p->data, n * p->n), channel, count, block, row, part, image, to, &lanes);
     }
 }
 

@@ -74,6 +74,13 @@ static void plan_steps(fc_winograd_plan *plan)
     plan->filters.panel_step = plan->points * plan->filters.point_step;
 }
 
+/* Of the last tile of a side, which has as many outputs as are left for it; 0 if it is a whole one. */
+static int edge_points(const fc_winograd_plan *plan, ptrdiff_t outputs)
+{
+    const int left = (int)(outputs % plan->m);
+    return left && plan->size == FC_WINOGRAD_EDGES ? left + plan->r - 1 : 0;
+}
+
 int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *given, int m, int r)
 {
     const int size = m + r - 1;
@@ -83,6 +90,7 @@ int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *given, int
     if (!place_taps(plan))
         return 0;
     plan->tiles_h = fc_ceil_div(c->oh, m), plan->tiles_w = fc_ceil_div(c->ow, m);
+    plan->edge_h = edge_points(plan, c->oh), plan->edge_w = edge_points(plan, c->ow);
     plan->rows = c->n * plan->tiles_h;
     plan->blocks = choose_blocks(plan);
     const ptrdiff_t rows = fc_ceil_div(plan->rows, plan->blocks);
@@ -95,6 +103,55 @@ int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *given, int
     const ptrdiff_t scratch = plan->points * (plan->image_step + plan->product_step) + plan->filters.panel_step +
                               c->kernels->lanes * m * c->ow + (ptrdiff_t)(fc_winograd_image_bytes(plan) / c->element);
     return scratch <= (FC_SCRATCH_LIMIT - FC_WINOGRAD_SMALL_SCRATCH) / (ptrdiff_t)c->element;
+}
+
+/* Rows of tiles before `row` that are at lower edges. */
+static ptrdiff_t lower_edges(const fc_winograd_plan *plan, ptrdiff_t row)
+{
+    return plan->edge_h ? row / plan->tiles_h : 0;
+}
+
+fc_winograd_block fc_winograd_block_of(const fc_winograd_plan *plan, ptrdiff_t first_row, ptrdiff_t rows)
+{
+    const ptrdiff_t whole = plan->tiles_w - (plan->edge_w > 0);
+    const ptrdiff_t lower = lower_edges(plan, first_row + rows) - lower_edges(plan, first_row);
+    fc_winograd_block block = {.first_row = first_row, .rows = rows, .tiles = rows * plan->tiles_w};
+    block.whole = lower * whole;
+    block.right = rows * whole;
+    block.corner = block.tiles - (plan->edge_w ? lower : 0);
+    for (int in_lower = 0; in_lower < 2; in_lower++)
+        for (int in_right = 0; in_right < 2; in_right++) {
+            fc_winograd_range *range = &block.range[in_lower][in_right];
+            range->begin = in_lower ? 0 : block.whole;
+            range->end = !in_right ? block.right : in_lower ? block.tiles : block.corner;
+            range->panels = fc_ceil_div(range->end - range->begin, plan->c.kernels->tile_rows);
+            range->tiles = fc_equal_parts(range->end - range->begin, fc_max(1, range->panels));
+        }
+    return block;
+}
+
+/* An edge has the first points and infinity. */
+static int edge_has(const fc_winograd_plan *plan, int edge, int i) { return i < edge - 1 || i == plan->size - 1; }
+
+const fc_winograd_range *fc_winograd_range_of(const fc_winograd_plan *plan, const fc_winograd_block *block, int point)
+{
+    return &block->range[edge_has(plan, plan->edge_h, point / plan->size)]
+                        [edge_has(plan, plan->edge_w, point % plan->size)];
+}
+
+fc_winograd_place fc_winograd_place_of(const fc_winograd_plan *plan, const fc_winograd_block *block, ptrdiff_t row)
+{
+    const ptrdiff_t whole = plan->tiles_w - (plan->edge_w > 0), at = block->first_row + row;
+    const ptrdiff_t lower = lower_edges(plan, at) - lower_edges(plan, block->first_row);
+    if (plan->edge_h && at % plan->tiles_h == plan->tiles_h - 1)
+        return (fc_winograd_place){lower * whole, block->corner + lower, plan->edge_h};
+    return (fc_winograd_place){block->whole + (row - lower) * whole, block->right + row - lower, plan->size};
+}
+
+double fc_winograd_points_share(const fc_winograd_plan *plan)
+{
+    const double size = plan->size, h = size * (double)plan->tiles_h, w = size * (double)plan->tiles_w;
+    return (plan->edge_h ? 1 - (size - plan->edge_h) / h : 1) * (plan->edge_w ? 1 - (size - plan->edge_w) / w : 1);
 }
 
 const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation, int m, int r)
@@ -137,12 +194,13 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     fc_winograd_plan plan;
     fc_winograd_plan_of(&plan, c, m, r);
     const double lanes = (double)c->kernels->lanes, points = (double)plan.points, q = (double)plan.channels;
-    const ptrdiff_t tiles = plan.rows / plan.blocks * plan.tiles_w;
-    const double tile_panels = (double)fc_winograd_tile_panels(&plan, tiles);
+    const double share = fc_winograd_points_share(&plan);
+    const double tiles = (double)(plan.rows / plan.blocks * plan.tiles_w) * share;
+    const double tile_panels = ceil(tiles / c->kernels->tile_rows);
     const double blocks = (double)plan.blocks, panels = (double)plan.filters.panels;
-    const double row_tiles = (double)(plan.rows * plan.tiles_w);
+    const double row_tiles = (double)(plan.rows * plan.tiles_w) * share;
     const double tile_vectors = row_tiles * (double)fc_ceil_div(plan.channels, c->kernels->lanes);
-    const double step = fc_tile_step_cycles((double)tiles / tile_panels);
+    const double step = fc_tile_step_cycles(tiles / tile_panels);
     const double image = tile_vectors * (points * 5 + apart_cycles(&plan));
     const double square = (double)(r * r * (plan.full ? 1 : 2)); /* packed, and put in its place */
     const double filters = c->held ? 0 : blocks * (double)c->m * q * (square + points) * 8 / lanes;
@@ -160,7 +218,7 @@ double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r)
     fc_winograd_plan plan;
     fc_winograd_plan_of(&plan, c, m, r);
     const double lanes = (double)c->kernels->lanes, points = (double)plan.points;
-    const double tiles = (double)(plan.rows * plan.tiles_w);
+    const double tiles = (double)(plan.rows * plan.tiles_w) * fc_winograd_points_share(&plan);
     const double q = (double)fc_ceil_div(plan.channels, c->kernels->lanes);
     const double k = (double)fc_ceil_div(c->m, c->kernels->lanes);
     const double transforms = tiles * ((q + k) * points * 16 + q * apart_cycles(&plan)); /* written to L3 */
@@ -169,6 +227,6 @@ double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r)
     const double products = 1.15 * points * tiles * panels * columns * fc_tile_step_cycles((double)c->m / panels);
     const double stored = (double)(r * r) * (plan.phases > 1 ? 20 * (double)plan.phases : lanes);
     const double gradient = (double)c->m * (q * (points * 6 + stored) + 0.5 * points * (double)plan.channels);
-    const double regions = (double)fc_ceil_div((ptrdiff_t)tiles, FC_WINOGRAD_GRADIENT_TILES) * 10000;
+    const double regions = (double)fc_ceil_div(plan.rows * plan.tiles_w, FC_WINOGRAD_GRADIENT_TILES) * 10000;
     return (double)c->groups * (transforms + products + gradient + regions);
 }

@@ -61,10 +61,33 @@ def cook_toom(points, outputs, taps):
     return a_t, g, b_t
 
 
-def test_the_bilinear_identity_is_exact(variant):
+def of_edge(points, outputs, taps):
+    """A^T, G and B^T of a smaller tile, which takes the first points: G has the rows of all points' G."""
+    left_out = points[outputs + taps - 2 :]
+    a_t, g, b_t = cook_toom(points[: outputs + taps - 2], outputs, taps)
+    for k, point in enumerate(points[: outputs + taps - 2]):
+        distance = Fraction(1)
+        for other in left_out:
+            distance *= point - other
+        g[k] = [value / distance for value in g[k]]
+        b_t[k] = [value * distance for value in b_t[k]]
+    return a_t, g, b_t
+
+
+SIZES = [(title, m) for title, (most, _) in WINOGRAD.items() for m in range(1, most + 1)]
+
+
+@pytest.fixture(params=SIZES, ids="{0[0]} {0[1]}".format)
+def transforms(request):
+    """Those of a whole tile, or one at an edge, with its outputs and the taps."""
+    title, outputs = request.param
+    taps = WINOGRAD[title][1]
+    return of_edge(POINTS[title], outputs, taps), outputs, taps
+
+
+def test_the_bilinear_identity_is_exact(transforms):
     """Both sides are linear in filter and data: equal on all pairs of basis vectors, they are equal."""
-    m, taps = WINOGRAD[variant]
-    a_t, g, b_t = cook_toom(POINTS[variant], m, taps)
+    (a_t, g, b_t), m, taps = transforms
     for tap in range(taps):
         for pixel in range(m + taps - 1):
             products = [g[k][tap] * b_t[k][pixel] for k in range(len(g))]
@@ -72,9 +95,18 @@ def test_the_bilinear_identity_is_exact(variant):
             assert outputs == [i + tap == pixel for i in range(m)]
 
 
-def test_every_constant_of_the_image_and_output_is_a_float32(variant):
+@pytest.mark.parametrize(("title", "outputs"), SIZES)
+def test_edges_share_the_filter_of_whole_tiles(title, outputs):
+    """Their rows of G are rows of the variant's, so that filters are transformed once."""
+    m, taps = WINOGRAD[title]
+    _, g, _ = of_edge(POINTS[title], outputs, taps)
+    _, whole, _ = cook_toom(POINTS[title], m, taps)
+    assert g == [*whole[: len(g) - 1], whole[-1]]
+
+
+def test_every_constant_of_the_image_and_output_is_a_float32(transforms):
     """They come with no rounding of their own; those of the filter are quotients."""
-    a_t, _, b_t = cook_toom(POINTS[variant], *WINOGRAD[variant])
+    (a_t, _, b_t), _, _ = transforms
     for row in (*a_t, *b_t):
         for constant in row:
             assert Fraction(float(np.float32(float(constant)))) == constant
@@ -85,18 +117,23 @@ def impulses(height, width):
     return np.eye(height * width).reshape(height * width, 1, height, width)
 
 
-@pytest.mark.parametrize("tiles", [(1, 1), (2, 17)], ids=["a tile", "rows past a vector"])
-def test_the_kernels_compute_it(isa, variant, tiles):
-    """Every unit image with every unit filter, over whole tiles."""
+@pytest.mark.parametrize(
+    ("tiles", "left"),
+    [((2, 17), (0, 0)), *[((1, int(j == 0)), (i, j)) for i in range(4) for j in range(4)]],
+    ids=str,
+)
+def test_the_kernels_compute_it(isa, variant, tiles, left):
+    """Every unit image with every unit filter, over whole tiles, of rows past a vector, and what is left of them."""
     m, taps = WINOGRAD[variant]
-    x, w = impulses(*(m * count + taps - 1 for count in tiles)), impulses(taps, taps)
+    sides = [m * count + more for count, more in zip(tiles, left, strict=True)]
+    x, w = impulses(*(side + taps - 1 for side in sides)), impulses(taps, taps)
     y = forward(x, w, algo=variant)
     np.testing.assert_allclose(y, reference.conv2d(x, w), rtol=0, atol=1e-13)
     dy, back = impulses(*y.shape[2:]), w.reshape(1, taps**2, taps, taps)
     dx = backward_input(dy, back, (len(dy), taps**2, *x.shape[2:]), algo=variant)
     exact = reference.conv2d_backward_input(dy, back, dx.shape)
     np.testing.assert_allclose(dx, exact, rtol=0, atol=1e-13)
-    if tiles != (1, 1):
+    if tiles == (2, 17):
         return
     # One of each a channel.
     x, dy = x.swapaxes(0, 1), dy.swapaxes(0, 1)

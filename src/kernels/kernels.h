@@ -64,16 +64,20 @@ typedef struct {
     const void *row_bias;  /* epilogue: one value a row of C, or NULL */
 } fc_dot_tile;
 
-/* Winograd's transforms F(m x m, r x r) with size = m + r - 1: size^2 points, which lie point_step apart. */
+/* Winograd's transforms F(m x m, r x r) with size = m + r - 1: size^2 points, which lie point_step apart. Tiles of 6 x 6
+ * points may be smaller at the lower and right edges of an image: of `height` and `edge_width` pixels, and points, a
+ * side, which are the first ones and infinity. */
 
 /* A row of `tiles` tiles of a vector of channels, which lie side by side: a tile m pixels behind the one before, rows
- * of pixels row_step apart. Point i of tile t goes to transformed + i*point_step + t*ld. */
+ * of pixels row_step apart. Point i of tile t goes to transformed + i*point_step + t*ld; but those of the last tile to
+ * `edge`, unless that is NULL. */
 typedef struct {
     int size, m;
+    int height, edge_width;
     ptrdiff_t tiles;
     const void *image;
     ptrdiff_t row_step;
-    void *transformed;
+    void *transformed, *edge;
     ptrdiff_t ld, point_step;
 } fc_winograd_lanes;
 
@@ -89,11 +93,13 @@ typedef struct {
 } fc_winograd_filter;
 
 /* A row of tiles of `channels` output channels, at most a vector: point i of tile t at product + i*point_step +
- * t*tile_step, channels side by side. `rows` x `columns` pixels of each are stored; channel_step or column_step is 1. */
+ * t*tile_step, channels side by side, those of the last tile at `edge`, unless that is NULL. `rows` x `columns` pixels
+ * of each are stored; channel_step or column_step is 1. */
 typedef struct {
     int size, m, channels, relu;
+    int height, edge_width;
     ptrdiff_t tiles, rows, columns;
-    const void *product;
+    const void *product, *edge;
     ptrdiff_t tile_step, point_step;
     const void *bias;  /* one value a channel, or NULL */
     void *y;

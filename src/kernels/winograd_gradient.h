@@ -3,12 +3,16 @@
 
 FC_INLINE void FC_NAME(winograd_tile_filter_of)(const fc_winograd_lanes *lanes, const int size, const int m)
 {
-    for (ptrdiff_t t = 0; t < lanes->tiles; t++) {
+    const ptrdiff_t tiles = FC_NAME(winograd_whole_tiles)(lanes, size);
+    for (ptrdiff_t t = 0; t < tiles; t++) {
         vec d[FC_WINOGRAD_LARGEST];
         FC_NAME(winograd_load_tile)(lanes, t, size, m, d);
         FC_WINOGRAD_PASSES(winograd_filter_line, d, size, m, size, size, m);
         FC_NAME(winograd_store_points)(lanes, t, size, d);
     }
+    if (size == FC_NAME(WINOGRAD_EDGES))
+        for (ptrdiff_t t = tiles; t < lanes->tiles; t++)
+            FC_NAME(winograd_filter_edge)(lanes, t);
 }
 
 static void FC_NAME(winograd_tile_filter)(const fc_winograd_lanes *lanes)

@@ -148,6 +148,8 @@ FC_INLINE void FC_NAME(winograd_output_line)(vec *y, const int step, const int s
             FC_NAME(line)((d) + i * (size), 1, __VA_ARGS__); \
     } while (0)
 
+#include "winograd_edge.h"
+
 /* `side` x `side` pixels of each tile are read, and its points stored. */
 FC_INLINE void FC_NAME(winograd_load_tile)(const fc_winograd_lanes *lanes, ptrdiff_t t, const int size, const int side,
                                            vec *d)
@@ -167,14 +169,24 @@ FC_INLINE void FC_NAME(winograd_store_points)(const fc_winograd_lanes *lanes, pt
         vstore((real *)lanes->transformed + i * lanes->point_step + t * lanes->ld, d[i]);
 }
 
+/* Tiles that have all points; those at an edge are winograd_edge.h's. */
+FC_INLINE ptrdiff_t FC_NAME(winograd_whole_tiles)(const fc_winograd_lanes *lanes, const int size)
+{
+    return lanes->height < size ? 0 : lanes->edge ? lanes->tiles - 1 : lanes->tiles;
+}
+
 FC_INLINE void FC_NAME(winograd_input_of)(const fc_winograd_lanes *lanes, const int size)
 {
-    for (ptrdiff_t t = 0; t < lanes->tiles; t++) {
+    const ptrdiff_t tiles = FC_NAME(winograd_whole_tiles)(lanes, size);
+    for (ptrdiff_t t = 0; t < tiles; t++) {
         vec d[FC_WINOGRAD_LARGEST];
         FC_NAME(winograd_load_tile)(lanes, t, size, size, d);
         FC_WINOGRAD_PASSES(winograd_input_line, d, size, size, size, size);
         FC_NAME(winograd_store_points)(lanes, t, size, d);
     }
+    if (size == FC_NAME(WINOGRAD_EDGES))
+        for (ptrdiff_t t = tiles; t < lanes->tiles; t++)
+            FC_NAME(winograd_input_edge)(lanes, t);
 }
 
 static void FC_NAME(winograd_input)(const fc_winograd_lanes *lanes)
@@ -238,6 +250,18 @@ FC_INLINE void FC_NAME(winograd_output_tile)(const real *product, ptrdiff_t poin
         }
 }
 
+FC_INLINE void FC_NAME(winograd_output_any)(const fc_winograd_output *out, ptrdiff_t t, const int size, const int m,
+                                            vec *y, const int row_step, vec *residue)
+{
+    const int edge = out->edge && t == out->tiles - 1;
+    const real *product = edge ? out->edge : (const real *)out->product + t * out->tile_step;
+    if (size == FC_NAME(WINOGRAD_EDGES) && (edge || out->height < size))
+        FC_NAME(winograd_output_edge)(product, out->point_step, out->height, edge ? out->edge_width : size, size - m + 1,
+                                      y, row_step, residue);
+    else
+        FC_NAME(winograd_output_tile)(product, out->point_step, size, m, y, row_step, residue);
+}
+
 /* Pixels side by side: the outputs of as many tiles as fill a vector of pixels are collected and transposed. */
 FC_INLINE void FC_NAME(winograd_output_pixels)(const fc_winograd_output *out, const int size, const int m, vec bias,
                                                vec *residue)
@@ -249,8 +273,7 @@ FC_INLINE void FC_NAME(winograd_output_pixels)(const fc_winograd_output *out, co
         y[i] = (vec){0};
     for (ptrdiff_t t = 0; t < out->tiles; t += group) {
         for (int i = 0; i < group && t + i < out->tiles; i++)
-            FC_NAME(winograd_output_tile)((const real *)out->product + (t + i) * out->tile_step, out->point_step, size,
-                                          m, y + i * m, width, residue);
+            FC_NAME(winograd_output_any)(out, t + i, size, m, y + i * m, width, residue);
         for (ptrdiff_t row = 0; row < out->rows; row++)
             for (int first = 0; first < width; first += LANES) {
                 const ptrdiff_t column = t * m + first, left = out->columns - column;
@@ -282,8 +305,7 @@ FC_INLINE void FC_NAME(winograd_output_channels)(const fc_winograd_output *out, 
 {
     vec y[36];
     for (ptrdiff_t t = 0; t < out->tiles; t++) {
-        FC_NAME(winograd_output_tile)((const real *)out->product + t * out->tile_step, out->point_step, size, m, y, m,
-                                      residue);
+        FC_NAME(winograd_output_any)(out, t, size, m, y, m, residue);
         const ptrdiff_t columns = out->columns - t * m < m ? out->columns - t * m : m;
         for (ptrdiff_t row = 0; row < out->rows; row++)
             for (ptrdiff_t column = 0; column < columns; column++) {
