@@ -126,6 +126,15 @@ static void transform_image(const winograd_task *task, ptrdiff_t q)
                                 task->image, fc_at(c, task->transformed, q), plan->image_ld, plan->image_step);
 }
 
+/* The tiles of a panel of a point's range, from channel q on. */
+static const char *tiles_at(const winograd_task *task, int point, ptrdiff_t panel, ptrdiff_t q)
+{
+    const fc_winograd_plan *plan = &task->job->plan;
+    const fc_winograd_range *range = fc_winograd_range_of(plan, &task->block, point);
+    const ptrdiff_t first = range->begin + fc_part_begin(range->tiles, panel);
+    return fc_at(&plan->c, task->transformed, point * plan->image_step + first * plan->image_ld + q);
+}
+
 /* A product for each point: tiles x channels times channels x filters, for one block of channels. */
 static void multiply_points(const winograd_task *task, ptrdiff_t panel, ptrdiff_t depth_block, const char *filters)
 {
@@ -152,7 +161,10 @@ static void multiply_points(const winograd_task *task, ptrdiff_t panel, ptrdiff_
         for (ptrdiff_t ir = 0; ir < range->panels; ir++) {
             const ptrdiff_t first = range->begin + fc_part_begin(range->tiles, ir);
             tile.rows = (int)(range->begin + fc_part_begin(range->tiles, ir + 1) - first);
-            tile.a = fc_at(c, task->transformed, point * plan->image_step + first * plan->image_ld + q);
+            tile.a = tiles_at(task, point, ir, q);
+            tile.a_next = ir + 1 < range->panels        ? tiles_at(task, point, ir + 1, q)
+                          : point + 1 < plan->points ? tiles_at(task, point + 1, 0, q)
+                                                     : NULL;
             tile.c = fc_at(c, task->product, point * plan->product_step + first * width);
             c->kernels->gemm_tile(&tile);
         }

@@ -77,6 +77,9 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
     for (int i = 0; i < rows; i++)
         a_of_row[i] = a_is == FC_NAME(A_BY_BOTH) ? a + tile->a_row_offset[i] : a;
     const ptrdiff_t a_step = tile->a_step ? tile->a_step : rows;
+    /* Towards the end of its rows, the beginnings of the next tile's are asked for. */
+    const ptrdiff_t turn = tile->depth - 2 * LANES;
+    const real *a_next = a_by_rows && tile->a_next ? (const real *)tile->a_next - tile->depth : a;
     const ptrdiff_t b_ahead = tile->b_ahead ? tile->b_ahead : (ptrdiff_t)(FC_PREFETCH_BYTES / sizeof(real));
     for (ptrdiff_t r = 0; r < tile->depth; r++) {
         const real *b_row = b_in_place ? b + tile->b_offset[r] : b;
@@ -98,12 +101,13 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
         if (a_is == FC_NAME(A_PACKED))
             __builtin_prefetch(a + FC_PREFETCH_BYTES / sizeof(real));
         else if (a_by_rows && r % LANES < rows)
-            __builtin_prefetch(a + r % LANES * tile->a_row + 2 * LANES);
+            __builtin_prefetch((r < turn ? a : a_next) + r % LANES * tile->a_row + 2 * LANES);
         if (!b_in_place)
             FC_UNROLL
             for (int j = 0; j < vectors; j++)
                 __builtin_prefetch(b + j * LANES + b_ahead);
         a += a_by_steps ? 0 : a_by_rows ? 1 : a_step;
+        a_next += a_by_rows;
         b += b_in_place ? 0 : tile->ldb;
     }
 

@@ -21,6 +21,7 @@ typedef struct {
     int rows, columns;
     const void *a;
     ptrdiff_t a_row, a_step;
+    const void *a_next;       /* by rows: where the next call's begin, which are asked for; or NULL */
     const ptrdiff_t *a_offset, *a_row_offset;
     const void *b;
     ptrdiff_t ldb;
