@@ -162,6 +162,9 @@ static void FC_NAME(pack_filters)(void *dst, ptrdiff_t dst_step, const void *src
         for (ptrdiff_t q = 0; q < count; q++) {
             real *to = (real *)dst + first + q * taps * dst_step;
             const real *from = (const real *)src + q * src_step + first * row_step;
+            /* Channels lie whole filters apart, where the hardware does not look ahead. */
+            for (int j = 0; j < used; j++)
+                __builtin_prefetch(from + 4 * src_step + j * row_step);
             if (used == LANES)
                 FC_NAME(pack_filter_block)(to, dst_step, from, row_step, LANES, LANES, taps);
             else
