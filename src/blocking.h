@@ -20,7 +20,7 @@ enum { FC_WINOGRAD_PRODUCTS = 4032, FC_WINOGRAD_DEPTH_BLOCK = 128, FC_WINOGRAD_P
 
 /* Winograd's transformed images, read from L3 once for each panel of filters, and transformed filters that are written
  * once and read by every block of tiles rather than transformed again by each; the rest of a thread's scratch. */
-enum { FC_WINOGRAD_IMAGE_BYTES = 8 << 20, FC_WINOGRAD_FILTER_BYTES = 16 << 20, FC_WINOGRAD_SMALL_SCRATCH = 2 << 20 };
+enum { FC_WINOGRAD_IMAGE_BYTES = 12 << 20, FC_WINOGRAD_FILTER_BYTES = 16 << 20, FC_WINOGRAD_SMALL_SCRATCH = 2 << 20 };
 
 /* Winograd's weight gradient: tiles in a block, unless their transforms exceed a thread's scratch; tiles between two
  * visits of the sum, whose panels of x and dy share an L1; bytes of the sum of some filters, in L3. */

@@ -51,7 +51,10 @@ static ptrdiff_t fewest_blocks(const fc_winograd_plan *plan)
 static ptrdiff_t choose_blocks(const fc_winograd_plan *plan)
 {
     const ptrdiff_t bytes_of_tile = plan->points * (ptrdiff_t)plan->c.element;
-    const ptrdiff_t wanted = fc_min(FC_WINOGRAD_PRODUCTS / plan->points,
+    const double filters = (double)(plan->c.groups * plan->c.m * plan->channels) * (double)bytes_of_tile;
+    /* Each block pays for filters that no cache keeps: then it is as large as its products allow. */
+    const double share = filters > FC_WINOGRAD_FILTER_BYTES ? fc_winograd_points_share(plan) : 1;
+    const ptrdiff_t wanted = fc_min((ptrdiff_t)(FC_WINOGRAD_PRODUCTS / (double)plan->points / share),
                                     FC_WINOGRAD_IMAGE_BYTES / bytes_of_tile / plan->channels);
     const ptrdiff_t blocks = fc_max(fewest_blocks(plan), fc_ceil_div(plan->rows, fc_max(1, wanted / plan->tiles_w)));
     const ptrdiff_t even = blocks == 1 ? 1 : blocks < 8 ? 2 : blocks < 32 ? 4 : 8;
