@@ -73,7 +73,7 @@ def test_json_adds_up(tmp_path: Path) -> None:
     assert [layer["name"] for layer in result["layers"]] == ["lenet_c1", "lenet_c3", "lenet_c5"]
     ratios = []
     for layer in result["layers"]:
-        assert set(layer["fastconv_seconds"]) == {"auto", "direct", "im2col", "winograd"}
+        assert set(layer["fastconv_seconds"]) == {"auto", "direct", "im2col", "winograd", "Conv2d"}
         best = min(layer["numpy_seconds"].values())
         for algo, seconds in layer["fastconv_seconds"].items():
             assert layer["speed_up"][algo] == {"NumPy": pytest.approx(best / seconds)}

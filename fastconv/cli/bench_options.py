@@ -77,9 +77,13 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
 def _add_who(parser: argparse.ArgumentParser) -> None:
     who = parser.add_argument_group("who is timed")
     who.add_argument(
-        "--algo", action="append", choices=ALGORITHMS, help="algorithm of fastconv, repeatable; default all"
+        "--algo", action="append", choices=ALGORITHMS, help="algorithm of fastconv, repeatable; default all, and --held"
     )
-    who.add_argument("--held", action="store_true", help="Conv2d too, which holds its weights packed (forward only)")
+    who.add_argument(
+        "--held",
+        action=argparse.BooleanOptionalAction,
+        help="Conv2d too, which holds its weights packed, as other engines do (forward only)",
+    )
     who.add_argument(
         "--numpy", action=argparse.BooleanOptionalAction, default=True, help="NumPy's formulations; default yes"
     )

@@ -21,10 +21,11 @@ def settings(arguments: argparse.Namespace) -> dict[str, Any]:
         If options contradict each other, or a peer that is asked for is not installed.
     """
     defaults = QUICK if arguments.quick else FULL
-    if arguments.held and arguments.direction != "forward":
+    forward = arguments.direction == "forward"
+    if arguments.held and not forward:
         raise ValueError("--held goes with --pass forward")
     candidates = list(dict.fromkeys(arguments.algo or ALGORITHMS))
-    if arguments.held:
+    if forward and not arguments.algo if arguments.held is None else arguments.held:
         candidates.append(HELD)
     peers = _peers(arguments)
     budget = defaults["seconds"] + defaults["peer_seconds"] * len(peers)

@@ -66,15 +66,17 @@ def _ratio(value: float | None) -> str:
 def rates(
     measurements: Sequence[Measurement], candidates: Sequence[str], machine: Machine, *, narrow: bool = False
 ) -> Table:
-    """GFLOP/s of all, one row a layer; a narrow table has no shapes and times, which are the first candidate's."""
+    """GFLOP/s of all, one row a layer, and what the first candidate's are worth; a narrow table has less of that."""
     first = candidates[0]
     others = [name for name in rivals(measurements) if name != "best peer"]
     against_numpy = "NumPy" in others
-    caption = f"{'' if narrow else 'time, '}share of peak{' and speed-up' if against_numpy else ''}: {first}"
+    last_columns = slice(2 if narrow else 0, 2 + against_numpy)
+    headings = ("time", "peak", "x NumPy")[last_columns]
+    caption = f"{', '.join(headings)}: {first}" if headings else ""
     table = _start(f"{_TITLES[measurements[0].job.operation]}, GFLOP/s", caption, shapes=not narrow)
     _columns(table, (*candidates, *others))
     table.add_column("auto is", no_wrap=True)
-    _columns(table, ("time", "peak", "x NumPy")[narrow : 2 + against_numpy])
+    _columns(table, headings)
     previous = None
     for measurement in measurements:
         _part_networks(table, previous, measurement)
@@ -90,7 +92,7 @@ def rates(
             *([] if narrow else [shape(measurement.problem)]),
             *(_gflops(measurement, times.get(name)) for name in (*candidates, *others)),
             measurement.algorithm,
-            *last[narrow : 2 + against_numpy],
+            *last[last_columns],
         )
     return table
 
