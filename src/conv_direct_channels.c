@@ -25,6 +25,7 @@ typedef struct {
     ptrdiff_t chunk;             /* depth blocks whose channels are copied at once */
     fc_image_block block;
     const char *packed;          /* all weights, or NULL: each task packs a panel when it comes to it */
+    ptrdiff_t ask_step;          /* elements of the next image that are asked for at each step, or 0 */
     ptrdiff_t *offset;           /* of every step of the reduction, from the first channel of its chunk */
     size_t group_bytes, image_bytes, c_bytes, scratch_bytes;
     int packs_first;             /* weights that more than one task uses */
@@ -36,6 +37,7 @@ typedef struct {
     const channels_job *job;
     ptrdiff_t n, group, row, rows, p0, p1;
     char *image, *c_block, *weights;
+    const char *ask;             /* what is asked for next, or NULL */
 } channels_task;
 
 /* Depth blocks [i, i + chunk) of the reduction: steps [k, end), channels [q, q + channels). */
@@ -78,7 +80,7 @@ static void fill_offsets(const channels_job *job)
 }
 
 /* All pixels of a task's rows, one panel of filters, one depth block: `tile` has all but the pixels. */
-static void multiply_rows(const channels_task *task, fc_tile *tile, const char *image, char *to, ptrdiff_t row_step)
+static void multiply_rows(channels_task *task, fc_tile *tile, const char *image, char *to, ptrdiff_t row_step)
 {
     const channels_job *job = task->job;
     const fc_correlation *c = job->c;
@@ -91,7 +93,10 @@ static void multiply_rows(const channels_task *task, fc_tile *tile, const char *
             tile->rows = (int)(fc_part_begin(pixels, i + 1) - first);
             tile->a = fc_at(c, image, j * image_row + first);
             tile->c = fc_at(c, to, j * row_step + first * tile->ldc);
+            tile->ask = task->ask;
             c->kernels->gemm_tile(tile);
+            if (task->ask)
+                task->ask = fc_at(c, task->ask, tile->depth * job->ask_step);
         }
 }
 
@@ -108,7 +113,7 @@ static const char *panel_of_weights(const channels_task *task, ptrdiff_t panel, 
 }
 
 /* One panel of filters through the depth blocks of a chunk. */
-static void multiply_panel(const channels_task *task, const depth_chunk *chunk, ptrdiff_t panel, const char *image)
+static void multiply_panel(channels_task *task, const depth_chunk *chunk, ptrdiff_t panel, const char *image)
 {
     const channels_job *job = task->job;
     const fc_correlation *c = job->c;
@@ -117,6 +122,7 @@ static void multiply_panel(const channels_task *task, const depth_chunk *chunk, 
     fc_tile tile = {
         .columns = (int)fc_min(width, c->m - panel * width),
         .ldb = width,
+        .ask_step = job->ask_step,
         .ldc = job->buffered ? width : c->y_w,
     };
     char *y = fc_at(c, c->y, task->n * c->y_n + channel * c->y_c + task->row * c->y_h), *to = y;
@@ -165,6 +171,8 @@ static void run_task(void *context, ptrdiff_t index, int thread)
     task.c_block = task.image + job->image_bytes;
     task.weights = task.c_block + job->c_bytes;
     const char *x = fc_at(c, c->x, task.n * c->x_n + task.group * c->q * c->x_c);
+    if (job->ask_step && task.n + 1 < c->n)
+        task.ask = fc_at(c, x, c->x_n);
     const ptrdiff_t blocks = fc_depth_blocks(fc_depth(c));
     for (ptrdiff_t i = 0; i < blocks; i += job->chunk) {
         const depth_chunk chunk = chunk_at(job, i);
@@ -217,6 +225,18 @@ static void plan_block(channels_job *job, int threads)
     job->filter_blocks = fc_min(panels, fc_ceil_div(job->in_place ? wanted : threads, products * job->row_blocks));
 }
 
+/* Images that come from beyond L2, a task each: while one is multiplied, all of the next is asked for. */
+static ptrdiff_t choose_ask_step(const channels_job *job)
+{
+    const fc_correlation *c = job->c;
+    const double image = (double)(c->groups * c->q) * (double)(c->h * c->w) * (double)c->element;
+    if (!job->in_place || c->groups * job->row_blocks * job->filter_blocks > 1 || image > FC_ASKED_NEXT_BYTES ||
+        image * (double)c->n <= FC_ASKED_IMAGE_BYTES)
+        return 0;
+    const ptrdiff_t tiles = fc_b_panels(&job->gemm) * job->height * fc_ceil_div(job->width, c->kernels->tile_rows);
+    return fc_ceil_div(c->h * c->w, tiles);
+}
+
 /* 0 if a task does not fit into a thread's scratch. */
 static int plan(channels_job *job, const fc_correlation *c, int threads)
 {
@@ -241,6 +261,7 @@ static int plan(channels_job *job, const fc_correlation *c, int threads)
     const ptrdiff_t fitting = (ptrdiff_t)(FC_C_BLOCK_BYTES / panel_bytes);
     if (job->buffered && chunked)
         job->filter_blocks = fc_max(job->filter_blocks, fc_ceil_div(panels, fitting));
+    job->ask_step = choose_ask_step(job);
     fc_workspace sizes = {0};
     if (!job->in_place) {
         if ((double)most_channels(job) * (double)job->block.plane * (double)c->element > FC_SCRATCH_LIMIT / 2)

@@ -17,7 +17,7 @@ typedef struct {
     const fc_correlation *c;
     fc_gemm gemm;             /* panels of the weights */
     int in_place;             /* 1x1: the image is read where it lies, as one row of pixels */
-    ptrdiff_t asked;          /* pixels of such an image that are asked for together, if it lies beyond L2 */
+    int asks;                 /* such an image lies beyond L2: each panel of pixels is asked for during the one before */
     ptrdiff_t rows, columns;  /* output rows, and pixels of a row, in a block */
     ptrdiff_t row_blocks, column_blocks, a_blocks;
     fc_image_block block;
@@ -86,16 +86,6 @@ static void fill_offsets(const direct_job *job)
     }
 }
 
-/* Some panels' pixels, channel by channel: their panels' lines would come from more streams than the hardware follows,
- * and each be waited for. */
-static void ask_for_pixels(const fc_correlation *c, const char *b, const ptrdiff_t *offset, ptrdiff_t depth,
-                           ptrdiff_t pixels)
-{
-    for (ptrdiff_t k = 0; k < depth; k++)
-        for (ptrdiff_t i = 0; i < pixels; i += c->kernels->lanes)
-            __builtin_prefetch(fc_at(c, b, offset[k] + i), 0, 2);
-}
-
 /* Steps from k on, of the depth block that begins at `block`. */
 typedef struct {
     ptrdiff_t k, block, block_depth;
@@ -104,8 +94,8 @@ typedef struct {
 /* One row of pixels [0, columns), all panels [a0, a1) of weights; b is the row's first pixel at tap 0. Of an image read
  * in place, pixels are packed if the last vector would end behind it, and if they are used often. */
 static void multiply_row(const direct_job *job, fc_tile *tile, const char *weights, const depth_part *part,
-                         ptrdiff_t a0, ptrdiff_t a1, const char *b, ptrdiff_t columns, char *y, char *packed_panel,
-                         const char *bias)
+                         ptrdiff_t a0, ptrdiff_t a1, const char *b, ptrdiff_t columns, const char *next, char *y,
+                         char *packed_panel, const char *bias)
 {
     const fc_correlation *c = job->c;
     const ptrdiff_t *offset = job->offset + part->k;
@@ -113,8 +103,6 @@ static void multiply_row(const direct_job *job, fc_tile *tile, const char *weigh
     const fc_parts rows = fc_a_panel_rows(&job->gemm);
     const ptrdiff_t row0 = fc_part_begin(rows, a0);
     for (ptrdiff_t p = 0; p < columns; p += width) {
-        if (job->asked && p % job->asked == 0)
-            ask_for_pixels(c, fc_at(c, b, p), offset, tile->depth, fc_min(job->asked, columns - p));
         tile->columns = (int)fc_min(width, columns - p);
         tile->b = fc_at(c, b, p);
         tile->b_offset = offset;
@@ -133,6 +121,10 @@ static void multiply_row(const direct_job *job, fc_tile *tile, const char *weigh
             tile->a = fc_at(c, weights, tile->a_row ? row * tile->a_row + part->k : packed);
             tile->c = fc_at(c, y, (row - row0) * tile->ldc + p);
             tile->row_bias = bias ? fc_at(c, bias, row) : NULL;
+            /* One panel of weights, line by line. The ends of rows: their beginnings have come with the panel before. */
+            tile->ask = !job->asks || ir > a0 ? NULL
+                        : p + width < columns  ? fc_at(c, b, offset[0] + p + width + c->kernels->lanes - 1)
+                                               : fc_at(c, next, c->kernels->lanes - 1);
             c->kernels->gemm_tile(tile);
         }
     }
@@ -183,15 +175,17 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
             fc_tile tile = {
                 .depth = fc_min(job->steps, end - part.k),
                 .a_row = job->packed ? 0 : c->w_m,
+                .ask_step = c->x_c,
                 .ldc = in_place ? c->y_c : rows * c->ow,
                 .accumulate = part.k > 0,
             };
             const int last = part.k + tile.depth == depth;
             tile.relu = c->relu && last;
+            const char *next = last ? fc_at(c, x, c->x_n + column) : fc_at(c, x, (part.k + tile.depth) * c->x_c + column);
             for (ptrdiff_t j = 0; j < rows; j++) {
                 char *to = in_place ? fc_at(c, y, j * c->y_h) : fc_at(c, c_block, j * c->ow);
                 const char *from = job->in_place ? b : fc_at(c, b, j * fc_block_row_step(&job->block, c));
-                multiply_row(job, &tile, weights, &part, a0, a1, from, columns, to, image, last ? bias : NULL);
+                multiply_row(job, &tile, weights, &part, a0, a1, from, columns, next, to, image, last ? bias : NULL);
             }
         }
     }
@@ -217,12 +211,10 @@ static void plan_grid(direct_job *job, int threads)
         job->image_bytes = FC_DEPTH_BLOCK * (size_t)c->kernels->tile_columns * c->element;
         if ((size_t)(c->n * c->groups * c->q * c->oh * c->ow) * c->element <= FC_ASKED_IMAGE_BYTES)
             return;
-        const ptrdiff_t width = c->kernels->tile_columns;
-        const ptrdiff_t panel_bytes = fc_min(fc_depth(c), FC_DEPTH_BLOCK) * width * (ptrdiff_t)c->element;
         if (a_panels <= FC_STREAM_PANELS)
             job->steps = FC_STREAM_STEPS;
         else
-            job->asked = fc_max(1, FC_ASKED_BYTES / panel_bytes) * width;
+            job->asks = 1;
         return;
     }
     job->rows = choose_rows(c, threads);

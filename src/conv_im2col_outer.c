@@ -100,7 +100,6 @@ static void outer_task(void *context, ptrdiff_t task, int thread)
                 .rows = (int)(first + fc_part_begin(heights, panel + 1) - row),
                 .a = a,
                 .ldc = job->ldc,
-                .b_ahead = width,
                 .accumulate = k > 0,
                 .relu = c->relu && last,
             };
@@ -109,7 +108,8 @@ static void outer_task(void *context, ptrdiff_t task, int thread)
                 const int copied = is_ragged && column == ragged;
                 tile.columns = (int)fc_min(width, end - column);
                 tile.b = copied ? end_of_b : fc_at(c, b, k * job->ldb + column);
-                tile.ldb = copied ? width : job->ldb;
+                tile.ldb = tile.ask_step = copied ? width : job->ldb;
+                tile.ask = fc_at(c, tile.b, width);
                 tile.c = fc_at(c, job->to, group * job->c_group + row * job->ldc + column);
                 tile.column_bias = c->bias && last ? fc_at(c, c->bias, group * c->m + column) : NULL;
                 c->kernels->gemm_tile(&tile);

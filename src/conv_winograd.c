@@ -148,16 +148,16 @@ static void multiply_points(const winograd_task *task, ptrdiff_t panel, ptrdiff_
         .columns = (int)fc_whole_vectors(c->kernels, filters_of_panel),
         .a_row = plan->image_ld,
         .ldb = filters_of_panel,
+        .ask_step = filters_of_panel,
         .ldc = width,
         .accumulate = depth_block > 0,
     };
     /* Transformed beforehand, filters stream from L3: the next point's are asked for while this one's are multiplied
      * (up to +35 % where tiles are few). */
-    if (c->packed)
-        tile.b_ahead = plan->filters.point_step;
     for (int point = 0; point < plan->points; point++) {
         const fc_winograd_range *range = fc_winograd_range_of(plan, &task->block, point);
         tile.b = fc_at(c, filters, point * plan->filters.point_step);
+        tile.ask = c->packed ? fc_at(c, tile.b, plan->filters.point_step) : NULL;
         for (ptrdiff_t ir = 0; ir < range->panels; ir++) {
             const ptrdiff_t first = range->begin + fc_part_begin(range->tiles, ir);
             tile.rows = (int)(range->begin + fc_part_begin(range->tiles, ir + 1) - first);

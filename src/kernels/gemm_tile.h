@@ -80,7 +80,8 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
     /* Towards the end of its rows, the beginnings of the next tile's are asked for. */
     const ptrdiff_t turn = tile->depth - 2 * LANES;
     const real *a_next = a_by_rows && tile->a_next ? (const real *)tile->a_next - tile->depth : a;
-    const ptrdiff_t b_ahead = tile->b_ahead ? tile->b_ahead : (ptrdiff_t)(FC_PREFETCH_BYTES / sizeof(real));
+    const real *ask = tile->ask ? tile->ask : b_in_place ? b : b + FC_PREFETCH_BYTES / sizeof(real);
+    const ptrdiff_t ask_step = tile->ask ? tile->ask_step : b_in_place ? 0 : tile->ldb;
     for (ptrdiff_t r = 0; r < tile->depth; r++) {
         const real *b_row = b_in_place ? b + tile->b_offset[r] : b;
         const ptrdiff_t at = a_by_steps ? tile->a_offset[r] : 0;
@@ -102,10 +103,10 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
             __builtin_prefetch(a + FC_PREFETCH_BYTES / sizeof(real));
         else if (a_by_rows && r % LANES < rows)
             __builtin_prefetch((r < turn ? a : a_next) + r % LANES * tile->a_row + 2 * LANES);
-        if (!b_in_place)
-            FC_UNROLL
-            for (int j = 0; j < vectors; j++)
-                __builtin_prefetch(b + j * LANES + b_ahead);
+        FC_UNROLL
+        for (int j = 0; j < vectors; j++)
+            __builtin_prefetch(ask + j * LANES);
+        ask += ask_step;
         a += a_by_steps ? 0 : a_by_rows ? 1 : a_step;
         a_next += a_by_rows;
         b += b_in_place ? 0 : tile->ldb;

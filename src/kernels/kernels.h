@@ -25,7 +25,8 @@ typedef struct {
     const ptrdiff_t *a_offset, *a_row_offset;
     const void *b;
     ptrdiff_t ldb;
-    ptrdiff_t b_ahead;        /* how far ahead of a packed B its lines are asked for; 0: as far as suits L2 */
+    const void *ask;          /* what else is asked for, a row of B's width every ask_step, one a step of the reduction; */
+    ptrdiff_t ask_step;       /* NULL: what lies 2 KiB ahead in a packed B */
     const ptrdiff_t *b_offset;
     void *c;
     ptrdiff_t ldc;
