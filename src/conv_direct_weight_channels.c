@@ -108,9 +108,10 @@ static void multiply_panel(const gradient_task *task, const char *image, ptrdiff
     for (ptrdiff_t j = 0; j < panels; j++) {
         const ptrdiff_t row = fc_part_begin(pairs, j);
         tile.rows = (int)(fc_part_begin(pairs, j + 1) - row);
-        if (rows_in_place)
+        if (rows_in_place) {
             tile.a = fc_at(c, image, row * c->x_c + k);
-        else
+            tile.a_next = fc_at(c, tile.a, tile.rows * c->x_c);
+        } else
             tile.a_row_offset = task->row_offset + row;
         tile.c = fc_at(c, sum, row * width);
         c->kernels->gemm_tile(&tile);
