@@ -152,23 +152,40 @@ static ptrdiff_t padded_channels(const fc_winograd_plan *plan)
     return fc_ceil_div(plan->channels, width) * width;
 }
 
-/* Slabs of whole panels of filters. */
-static void plan_slabs(gradient_job *job)
+static void cut_slabs(gradient_job *job, ptrdiff_t slabs)
 {
-    const fc_winograd_plan *plan = &job->plan;
-    const fc_correlation *c = &plan->c;
-    const ptrdiff_t panels = fc_ceil_div(c->m, c->kernels->tile_rows);
-    const double bytes = (double)c->m * (double)job->sum_ld * (double)plan->points * (double)c->element;
-    job->slabs = fc_min(panels, 1 + (ptrdiff_t)(bytes / FC_WINOGRAD_SUM_BYTES));
+    const fc_correlation *c = &job->plan.c;
+    job->slabs = fc_min(slabs, fc_ceil_div(c->m, c->kernels->tile_rows));
     job->filters = fc_ceil_div(c->m, job->slabs);
     job->dy_ld = fc_odd_lines(c, job->filters);
 }
 
-/* Blocks of rows whose transformed x and dy fit into half of a thread's scratch. */
+/* All tiles in one block, whose x is transformed once for all slabs, and slabs of what room that leaves; 0 if it leaves
+ * too little. */
+static int plan_one_block(gradient_job *job)
+{
+    const fc_winograd_plan *plan = &job->plan;
+    const fc_correlation *c = &plan->c;
+    const ptrdiff_t tiles = plan->rows * plan->tiles_w, bytes = plan->points * (ptrdiff_t)c->element;
+    if (tiles > FC_WINOGRAD_GRADIENT_TILES)
+        return 0;
+    const ptrdiff_t room = FC_SCRATCH_LIMIT / 2 + FC_WINOGRAD_SUM_BYTES - tiles * padded_channels(plan) * bytes;
+    const ptrdiff_t filters = fc_min(room / (bytes * (tiles + job->sum_ld)), FC_WINOGRAD_SUM_BYTES / bytes / job->sum_ld);
+    if (filters < fc_min(c->m, FC_WINOGRAD_SLAB_FILTERS))
+        return 0;
+    cut_slabs(job, fc_ceil_div(c->m, filters));
+    job->blocks = 1;
+    job->tiles = tiles;
+    return 1;
+}
+
+/* Slabs by their sum alone, and blocks of rows whose transformed x and dy fit into half of a thread's scratch. */
 static void plan_blocks(gradient_job *job)
 {
     const fc_winograd_plan *plan = &job->plan;
     const fc_correlation *c = &plan->c;
+    const double sum_bytes = (double)c->m * (double)job->sum_ld * (double)plan->points * (double)c->element;
+    cut_slabs(job, 1 + (ptrdiff_t)(sum_bytes / FC_WINOGRAD_SUM_BYTES));
     const ptrdiff_t bytes = plan->points * (padded_channels(plan) + job->dy_ld) * (ptrdiff_t)c->element;
     const ptrdiff_t tiles = fc_min(FC_WINOGRAD_GRADIENT_TILES, FC_SCRATCH_LIMIT / 2 / bytes);
     job->blocks = fc_ceil_div(plan->rows, fc_max(1, tiles / plan->tiles_w));
@@ -184,8 +201,8 @@ void fc_winograd_correlate_weights(const fc_correlation *c, int m, int r, int th
     for (int i = 0; i < r * r && plan->full; i++)
         job.taps_in_order &= c->tap[plan->at[i]].weight == i;
     job.sum_ld = fc_odd_lines(c, plan->channels);
-    plan_slabs(&job);
-    plan_blocks(&job);
+    if (!plan_one_block(&job))
+        plan_blocks(&job);
     job.x_step = fc_odd_lines(c, job.tiles * padded_channels(plan)), job.dy_step = fc_odd_lines(c, job.tiles * job.dy_ld);
     job.sum_step = fc_odd_lines(c, job.filters * job.sum_ld);
     const size_t begin = workspace->used;
