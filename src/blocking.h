@@ -26,8 +26,9 @@ enum { FC_WINOGRAD_IMAGE_BYTES = 12 << 20, FC_WINOGRAD_FILTER_BYTES = 16 << 20, 
  * visits of the sum, whose panels of x and dy share an L1; bytes of the sum of some filters, in L3. */
 enum { FC_WINOGRAD_GRADIENT_TILES = 448, FC_WINOGRAD_GRADIENT_DEPTH = 128, FC_WINOGRAD_SUM_BYTES = 12 << 20 };
 
-/* Its filters in a slab, at least, for all tiles to be one block. */
-enum { FC_WINOGRAD_SLAB_FILTERS = 48 };
+/* For all tiles to be one block: filters in a slab, at least, and slabs that channels are cut into for that, at most, if
+ * tiles are half as many (with 392, 256 channels in two slabs were 1.15 times slower than two blocks). */
+enum { FC_WINOGRAD_SLAB_FILTERS = 96, FC_WINOGRAD_CHANNEL_SLABS = 4 };
 
 /* Panels of pixels that each panel of weights must meet for the direct kernels to pack it: with 28 (28 x 28 pixels,
  * 1x1) reading it in place was 1 % faster, with 98 packing 3 %, with 2 to 7 in place 10 to 30 %. */

@@ -2,8 +2,8 @@
  *
  * A block of rows of tiles at a time, all threads transform x and dy, lanes along channels, and then multiply point by
  * point, filters x tiles times tiles x channels, adding to the transformed gradient. In the end that is transformed
- * into dw. Of many filters, slabs are taken one after the other, so that their sum stays in L3. The sum runs over
- * blocks in their order, whatever thread takes which point. A gradient that comes out not finite is computed again
+ * into dw. Of many filters, and channels, slabs are taken one after the other, so that their sum stays in L3. The sum
+ * runs over blocks in their order, whatever thread takes which point. A gradient that comes out not finite is computed again
  * without transform, as a whole.
  */
 #include <stdatomic.h>
@@ -17,6 +17,7 @@ typedef struct {
     fc_winograd_plan plan;
     ptrdiff_t group;
     ptrdiff_t slabs, first_filter, filters; /* the filters whose sums are taken at once; the slab at hand */
+    ptrdiff_t channel_slabs, first_channel, channels; /* and the channels */
     ptrdiff_t blocks, block;           /* of rows of tiles; the one at hand */
     ptrdiff_t tiles;                   /* of the largest block */
     fc_winograd_block rows;            /* of the block at hand */
@@ -37,14 +38,15 @@ static void transform_task(void *context, ptrdiff_t task, int thread)
     const gradient_job *job = context;
     const fc_winograd_plan *plan = &job->plan;
     const fc_correlation *c = &plan->c;
-    const ptrdiff_t lanes = c->kernels->lanes, width = c->kernels->tile_columns, of_x = fc_ceil_div(plan->channels, lanes);
+    const ptrdiff_t lanes = c->kernels->lanes, width = c->kernels->tile_columns, of_x = fc_ceil_div(job->channels, lanes);
     const ptrdiff_t row = fc_part(job->rows.rows, job->row_parts, task % job->row_parts);
     const ptrdiff_t rows = fc_part(job->rows.rows, job->row_parts, task % job->row_parts + 1) - row;
     task = task / job->row_parts + job->transformed;
     const int is_x = task < of_x;
     const fc_winograd_planes p = is_x ? fc_winograd_planes_of_x(plan) : fc_winograd_planes_of_y(plan);
-    const ptrdiff_t first = (is_x ? task : task - of_x) * lanes, channels = is_x ? plan->channels : job->filters;
-    const ptrdiff_t origin = job->group * (is_x ? plan->channels : c->m) + (is_x ? 0 : job->first_filter);
+    const ptrdiff_t first = (is_x ? task : task - of_x) * lanes, channels = is_x ? job->channels : job->filters;
+    const ptrdiff_t origin = is_x ? job->group * plan->channels + job->first_channel
+                                  : job->group * c->m + job->first_filter;
     char *to = is_x ? fc_at(c, job->x, first / width * width * job->rows.tiles + first % width)
                     : fc_at(c, job->dy, first);
     fc_winograd_transform_tiles(plan, &p, origin + first, fc_min(lanes, channels - first), &job->rows, row, rows,
@@ -57,7 +59,7 @@ static void multiply_task(void *context, ptrdiff_t task, int thread)
 {
     const gradient_job *job = context;
     const fc_correlation *c = &job->plan.c;
-    const ptrdiff_t width = c->kernels->tile_columns, channels = job->plan.channels;
+    const ptrdiff_t width = c->kernels->tile_columns, channels = job->channels;
     const ptrdiff_t point = task / job->filter_blocks, part = task % job->filter_blocks;
     const ptrdiff_t panels = fc_ceil_div(job->filters, c->kernels->tile_rows);
     const fc_parts rows = fc_equal_parts(job->filters, panels);
@@ -121,12 +123,12 @@ static void gradient_task(void *context, ptrdiff_t m, int thread)
     char *taps = job->scratch + (size_t)thread * job->scratch_bytes;
     char *dw = fc_at(c, c->weights, job->group * c->w_group + (job->first_filter + m) * c->w_m);
     fc_winograd_gradient gradient = {.size = plan->size, .r = plan->r, .point_step = job->sum_step, .taps = taps};
-    for (ptrdiff_t q = 0; q < plan->channels; q += lanes) {
+    for (ptrdiff_t q = 0; q < job->channels; q += lanes) {
         gradient.sum = fc_at(c, job->sum, m * job->sum_ld + q);
-        gradient.channels = (int)fc_min(lanes, plan->channels - q);
+        gradient.channels = (int)fc_min(lanes, job->channels - q);
         if (!c->kernels->winograd_gradient(&gradient))
             atomic_store(&job->not_finite, 1);
-        store_taps(job, q, gradient.channels, taps, dw);
+        store_taps(job, job->first_channel + q, gradient.channels, taps, dw);
     }
 }
 
@@ -134,7 +136,7 @@ static void gradient_task(void *context, ptrdiff_t m, int thread)
 static void sum_slab(gradient_job *job, int threads)
 {
     const fc_winograd_plan *plan = &job->plan;
-    const ptrdiff_t lanes = plan->c.kernels->lanes, of_x = fc_ceil_div(plan->channels, lanes);
+    const ptrdiff_t lanes = plan->c.kernels->lanes, of_x = fc_ceil_div(job->channels, lanes);
     for (job->block = 0; job->block < job->blocks; job->block++) {
         const ptrdiff_t first_row = fc_part(plan->rows, job->blocks, job->block);
         job->rows = fc_winograd_block_of(plan, first_row, fc_part(plan->rows, job->blocks, job->block + 1) - first_row);
@@ -146,13 +148,23 @@ static void sum_slab(gradient_job *job, int threads)
     }
 }
 
-static ptrdiff_t padded_channels(const fc_winograd_plan *plan)
+static ptrdiff_t padded_channels(const gradient_job *job)
 {
-    const ptrdiff_t width = plan->c.kernels->tile_columns;
-    return fc_ceil_div(plan->channels, width) * width;
+    const ptrdiff_t width = job->plan.c.kernels->tile_columns;
+    return fc_ceil_div(job->channels, width) * width;
 }
 
-static void cut_slabs(gradient_job *job, ptrdiff_t slabs)
+/* Channels by whole panels of B. */
+static void cut_channels(gradient_job *job, ptrdiff_t slabs)
+{
+    const fc_correlation *c = &job->plan.c;
+    const ptrdiff_t width = c->kernels->tile_columns, panels = fc_ceil_div(job->plan.channels, width);
+    job->channel_slabs = fc_min(slabs, panels);
+    job->channels = fc_min(job->plan.channels, fc_ceil_div(panels, job->channel_slabs) * width);
+    job->sum_ld = fc_odd_lines(c, job->channels);
+}
+
+static void cut_filters(gradient_job *job, ptrdiff_t slabs)
 {
     const fc_correlation *c = &job->plan.c;
     job->slabs = fc_min(slabs, fc_ceil_div(c->m, c->kernels->tile_rows));
@@ -160,8 +172,8 @@ static void cut_slabs(gradient_job *job, ptrdiff_t slabs)
     job->dy_ld = fc_odd_lines(c, job->filters);
 }
 
-/* All tiles in one block, whose x is transformed once for all slabs, and slabs of what room that leaves; 0 if it leaves
- * too little. */
+/* All tiles in one block, whose x is transformed once for all slabs of filters, which are of what room that leaves; if it
+ * leaves too little, with more slabs of channels, for each of which dy is transformed. 0 if that does not help. */
 static int plan_one_block(gradient_job *job)
 {
     const fc_winograd_plan *plan = &job->plan;
@@ -169,14 +181,20 @@ static int plan_one_block(gradient_job *job)
     const ptrdiff_t tiles = plan->rows * plan->tiles_w, bytes = plan->points * (ptrdiff_t)c->element;
     if (tiles > FC_WINOGRAD_GRADIENT_TILES)
         return 0;
-    const ptrdiff_t room = FC_SCRATCH_LIMIT / 2 + FC_WINOGRAD_SUM_BYTES - tiles * padded_channels(plan) * bytes;
-    const ptrdiff_t filters = fc_min(room / (bytes * (tiles + job->sum_ld)), FC_WINOGRAD_SUM_BYTES / bytes / job->sum_ld);
-    if (filters < fc_min(c->m, FC_WINOGRAD_SLAB_FILTERS))
-        return 0;
-    cut_slabs(job, fc_ceil_div(c->m, filters));
-    job->blocks = 1;
-    job->tiles = tiles;
-    return 1;
+    const ptrdiff_t most = tiles <= FC_WINOGRAD_GRADIENT_TILES / 2 ? FC_WINOGRAD_CHANNEL_SLABS : 1;
+    for (ptrdiff_t slabs = 1; slabs <= most; slabs++) {
+        cut_channels(job, slabs);
+        const ptrdiff_t room = FC_SCRATCH_LIMIT / 2 + FC_WINOGRAD_SUM_BYTES - tiles * padded_channels(job) * bytes;
+        const ptrdiff_t filters = fc_min(room / (bytes * (tiles + job->sum_ld)),
+                                         FC_WINOGRAD_SUM_BYTES / bytes / job->sum_ld);
+        if (filters < fc_min(c->m, FC_WINOGRAD_SLAB_FILTERS))
+            continue;
+        cut_filters(job, fc_ceil_div(c->m, filters));
+        job->blocks = 1;
+        job->tiles = tiles;
+        return 1;
+    }
+    return 0;
 }
 
 /* Slabs by their sum alone, and blocks of rows whose transformed x and dy fit into half of a thread's scratch. */
@@ -184,9 +202,10 @@ static void plan_blocks(gradient_job *job)
 {
     const fc_winograd_plan *plan = &job->plan;
     const fc_correlation *c = &plan->c;
+    cut_channels(job, 1);
     const double sum_bytes = (double)c->m * (double)job->sum_ld * (double)plan->points * (double)c->element;
-    cut_slabs(job, 1 + (ptrdiff_t)(sum_bytes / FC_WINOGRAD_SUM_BYTES));
-    const ptrdiff_t bytes = plan->points * (padded_channels(plan) + job->dy_ld) * (ptrdiff_t)c->element;
+    cut_filters(job, 1 + (ptrdiff_t)(sum_bytes / FC_WINOGRAD_SUM_BYTES));
+    const ptrdiff_t bytes = plan->points * (padded_channels(job) + job->dy_ld) * (ptrdiff_t)c->element;
     const ptrdiff_t tiles = fc_min(FC_WINOGRAD_GRADIENT_TILES, FC_SCRATCH_LIMIT / 2 / bytes);
     job->blocks = fc_ceil_div(plan->rows, fc_max(1, tiles / plan->tiles_w));
     job->tiles = fc_ceil_div(plan->rows, job->blocks) * plan->tiles_w;
@@ -200,10 +219,9 @@ void fc_winograd_correlate_weights(const fc_correlation *c, int m, int r, int th
     job.taps_in_order = plan->full;
     for (int i = 0; i < r * r && plan->full; i++)
         job.taps_in_order &= c->tap[plan->at[i]].weight == i;
-    job.sum_ld = fc_odd_lines(c, plan->channels);
     if (!plan_one_block(&job))
         plan_blocks(&job);
-    job.x_step = fc_odd_lines(c, job.tiles * padded_channels(plan)), job.dy_step = fc_odd_lines(c, job.tiles * job.dy_ld);
+    job.x_step = fc_odd_lines(c, job.tiles * padded_channels(&job)), job.dy_step = fc_odd_lines(c, job.tiles * job.dy_ld);
     job.sum_step = fc_odd_lines(c, job.filters * job.sum_ld);
     const size_t begin = workspace->used;
     job.x = fc_take(workspace, (size_t)(plan->points * job.x_step) * c->element);
@@ -219,12 +237,16 @@ void fc_winograd_correlate_weights(const fc_correlation *c, int m, int r, int th
         fc_take(workspace, again.used - (workspace->used - begin));
     if (!workspace->base)
         return;
+    const ptrdiff_t channels = job.channels;
     for (job.group = 0; job.group < c->groups; job.group++)
-        for (ptrdiff_t slab = 0; slab < job.slabs; slab++) {
-            job.first_filter = fc_part(c->m, job.slabs, slab);
-            job.filters = fc_part(c->m, job.slabs, slab + 1) - job.first_filter;
-            sum_slab(&job, threads);
-            fc_parallel_for(threads, job.filters, gradient_task, &job);
+        for (job.first_channel = 0; job.first_channel < plan->channels; job.first_channel += channels) {
+            job.channels = fc_min(channels, plan->channels - job.first_channel);
+            for (ptrdiff_t slab = 0; slab < job.slabs; slab++) {
+                job.first_filter = fc_part(c->m, job.slabs, slab);
+                job.filters = fc_part(c->m, job.slabs, slab + 1) - job.first_filter;
+                sum_slab(&job, threads);
+                fc_parallel_for(threads, job.filters, gradient_task, &job);
+            }
         }
     if (atomic_load(&job.not_finite)) {
         again = (fc_workspace){.base = workspace->base + begin};
