@@ -38,13 +38,14 @@ enum { FC_PACKING_PANELS = 32 };
  * the sets of an L1. With 18 and 36 packing was 10 to 30 % faster, with 7 as much slower as faster. */
 enum { FC_PANEL_USES = 16 };
 
-/* Images of a 1x1 kernel whose pixels are asked for some panels at a time, beyond L2: 3 to 50 % faster for 8 and 16
- * images; and bytes that are asked for: a panel ahead was up to 20 % slower, with 64 KiB 3 %. */
-enum { FC_ASKED_IMAGE_BYTES = 4 << 20, FC_ASKED_NEXT_BYTES = 1 << 20 };
+/* Images of a 1x1 kernel, in all, whose pixels are asked for by the micro-kernel, a line a step (with 4 MiB instead
+ * gradients of 8 images 3 % slower); and the largest image that is asked for while the one before is multiplied, a part
+ * of L2. */
+enum { FC_ASKED_IMAGE_BYTES = 1 << 20, FC_ASKED_NEXT_BYTES = 1 << 20 };
 
-/* Such images with so few panels of weights are read at the pace of memory, which needs few streams at a time: steps
+/* Images beyond L2 with so few panels of weights are read at the pace of memory, which needs few streams at a time: steps
  * between two visits of y (16 filters 1.2 times faster, one filter 1.3; three panels not at all). */
-enum { FC_STREAM_PANELS = 2, FC_STREAM_STEPS = 64 };
+enum { FC_STREAM_IMAGE_BYTES = 4 << 20, FC_STREAM_PANELS = 2, FC_STREAM_STEPS = 64 };
 
 /* Padded image block of the direct kernels, read by every panel of weights: a part of L2; with lanes along channels it
  * is all that L2 holds, for a panel of weights stays in L1. */

@@ -209,12 +209,11 @@ static void plan_grid(direct_job *job, int threads)
         job->column_blocks = fc_ceil_div(c->oh * c->ow, job->columns);
         job->a_blocks = grid.a;
         job->image_bytes = FC_DEPTH_BLOCK * (size_t)c->kernels->tile_columns * c->element;
-        if ((size_t)(c->n * c->groups * c->q * c->oh * c->ow) * c->element <= FC_ASKED_IMAGE_BYTES)
-            return;
-        if (a_panels <= FC_STREAM_PANELS)
+        const size_t bytes = (size_t)(c->n * c->groups * c->q * c->oh * c->ow) * c->element;
+        if (a_panels > FC_STREAM_PANELS)
+            job->asks = bytes > FC_ASKED_IMAGE_BYTES;
+        else if (bytes > FC_STREAM_IMAGE_BYTES)
             job->steps = FC_STREAM_STEPS;
-        else
-            job->asks = 1;
         return;
     }
     job->rows = choose_rows(c, threads);
