@@ -3,8 +3,8 @@
  * A block of rows of tiles at a time, all threads transform x and dy, lanes along channels, and then multiply point by
  * point, filters x tiles times tiles x channels, adding to the transformed gradient. In the end that is transformed
  * into dw. Of many filters, and channels, slabs are taken one after the other, so that their sum stays in L3. The sum
- * runs over blocks in their order, whatever thread takes which point. A gradient that comes out not finite is computed again
- * without transform, as a whole.
+ * runs over blocks in their order, whatever thread takes which point. A gradient that comes out not finite is computed
+ * again without transform, as a whole.
  */
 #include <stdatomic.h>
 
@@ -17,7 +17,7 @@ typedef struct {
     fc_winograd_plan plan;
     ptrdiff_t group;
     ptrdiff_t slabs, first_filter, filters; /* the filters whose sums are taken at once; the slab at hand */
-    ptrdiff_t channel_slabs, first_channel, channels; /* and the channels */
+    ptrdiff_t first_channel, channels; /* and the channels */
     ptrdiff_t blocks, block;           /* of rows of tiles; the one at hand */
     ptrdiff_t tiles;                   /* of the largest block */
     fc_winograd_block rows;            /* of the block at hand */
@@ -159,8 +159,7 @@ static void cut_channels(gradient_job *job, ptrdiff_t slabs)
 {
     const fc_correlation *c = &job->plan.c;
     const ptrdiff_t width = c->kernels->tile_columns, panels = fc_ceil_div(job->plan.channels, width);
-    job->channel_slabs = fc_min(slabs, panels);
-    job->channels = fc_min(job->plan.channels, fc_ceil_div(panels, job->channel_slabs) * width);
+    job->channels = fc_min(job->plan.channels, fc_ceil_div(panels, slabs) * width);
     job->sum_ld = fc_odd_lines(c, job->channels);
 }
 

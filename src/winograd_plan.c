@@ -51,7 +51,7 @@ static ptrdiff_t fewest_blocks(const fc_winograd_plan *plan)
 static ptrdiff_t choose_blocks(const fc_winograd_plan *plan)
 {
     const ptrdiff_t bytes_of_tile = plan->points * (ptrdiff_t)plan->c.element;
-    const double filters = (double)(plan->c.groups * plan->c.m * plan->channels) * (double)bytes_of_tile;
+    const double filters = (double)plan->c.groups * (double)plan->c.m * (double)plan->channels * (double)bytes_of_tile;
     /* Each block pays for filters that no cache keeps: then it is as large as its products allow. */
     const double share = filters > FC_WINOGRAD_FILTER_BYTES ? fc_winograd_points_share(plan) : 1;
     const ptrdiff_t wanted = fc_min((ptrdiff_t)(FC_WINOGRAD_PRODUCTS / (double)plan->points / share),

@@ -16,6 +16,8 @@
 #include "pool_max_step.h"
 #include "pool_max_backward.h"
 #include "lrn_row.h"
+#include "winograd_lines.h"
+#include "winograd_edge.h"
 #include "winograd_tile.h"
 #include "winograd_gradient.h"
 #include "peak.h"

@@ -1,5 +1,5 @@
 /* Winograd's transforms of the weight gradient F(r x r, m x m): tiles of dy as filters, and the r x r taps as the
- * outputs of one tile. The lines, and the transform of x, are winograd_tile.h's. */
+ * outputs of one tile. The transform of x is winograd_tile.h's. */
 
 FC_INLINE void FC_NAME(winograd_tile_filter_of)(const fc_winograd_lanes *lanes, const int size, const int m)
 {

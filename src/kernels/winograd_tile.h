@@ -1,141 +1,5 @@
-/* Winograd's transforms F(m x m, r x r), lanes along channels throughout.
- *
- * Y = A^T [(G g G^T) . (B^T d B)] A, where the matrices follow from the m + r - 1 points by the Cook-Toom construction.
- * The points are 0, pairs +-p and infinity; with M(x) = x * product of (x^2 - p^2), point p has the row p^k of A, the
- * row p^k / M'(p) of G and the coefficients of M(x) / (x - p) as its row of B^T; infinity has the highest power in A
- * and G, and M(x) in B^T. The two of a pair share their even and odd parts. tests/test_winograd_transforms.py proves
- * the kernels against that construction in exact rationals. (Lavin & Gray, "Fast Algorithms for Convolutional Neural
- * Networks", 2016; Vincent et al., "On Improving the Numerical Stability of Winograd Convolutions", 2017, for the
- * choice of points.)
- */
-
-enum { FC_NAME(WINOGRAD_SIZE) = 8, FC_NAME(WINOGRAD_PAIRS) = 3 };
-#define FC_WINOGRAD_LARGEST (FC_NAME(WINOGRAD_SIZE) * FC_NAME(WINOGRAD_SIZE))
-
-/* The points, all exact in binary: 5/8 and 3/2 have less than half the error of the textbook's 1 and 2; among three
- * pairs 1/2, 1, 2 were best of all eighths and quarters tried. Everything below folds to constants. */
-FC_INLINE real FC_NAME(winograd_point)(const int pairs, const int i)
-{
-    if (pairs == 1)
-        return 1;
-    if (pairs == 2)
-        return i == 0 ? (real)0.625 : (real)1.5;
-    return i == 0 ? (real)0.5 : i == 1 ? 1 : 2;
-}
-
-FC_INLINE real FC_NAME(winograd_power)(const int pairs, const int i, const int power)
-{
-    real product = 1;
-    FC_UNROLL
-    for (int k = 0; k < power; k++)
-        product *= FC_NAME(winograd_point)(pairs, i);
-    return product;
-}
-
-/* Coefficient k, of u^k, of the product of (u - p_j^2) over all pairs j but `left_out`. */
-FC_INLINE real FC_NAME(winograd_coefficient)(const int pairs, const int left_out, const int k)
-{
-    real c[FC_NAME(WINOGRAD_PAIRS) + 1] = {1};
-    FC_UNROLL
-    for (int j = 0; j < pairs; j++)
-        if (j != left_out) {
-            const real square = FC_NAME(winograd_power)(pairs, j, 2);
-            FC_UNROLL
-            for (int i = FC_NAME(WINOGRAD_PAIRS); i > 0; i--)
-                c[i] = c[i - 1] - square * c[i];
-            c[0] *= -square;
-        }
-    return c[k];
-}
-
-/* M'(p_i) = 2 p_i^2 * product of (p_i^2 - p_j^2), the same for +p_i and -p_i; M'(0) is coefficient 0 of all pairs. */
-FC_INLINE real FC_NAME(winograd_slope)(const int pairs, const int i)
-{
-    real slope = 2 * FC_NAME(winograd_power)(pairs, i, 2);
-    FC_UNROLL
-    for (int j = 0; j < pairs; j++)
-        if (j != i)
-            slope *= FC_NAME(winograd_power)(pairs, i, 2) - FC_NAME(winograd_power)(pairs, j, 2);
-    return slope;
-}
-
-/* B^T d: of `size` elements, by steps of `step` in an array. */
-FC_INLINE void FC_NAME(winograd_input_line)(vec *d, const int step, const int size)
-{
-    const int pairs = size / 2 - 1;
-    vec even[FC_NAME(WINOGRAD_PAIRS)], odd[FC_NAME(WINOGRAD_PAIRS)];
-    vec first = d[(size - 2) * step], last = d[(size - 1) * step];
-    FC_UNROLL
-    for (int k = 0; k < pairs; k++) {
-        first += FC_NAME(winograd_coefficient)(pairs, -1, k) * d[2 * k * step];
-        last += FC_NAME(winograd_coefficient)(pairs, -1, k) * d[(2 * k + 1) * step];
-    }
-    FC_UNROLL
-    for (int i = 0; i < pairs; i++) {
-        even[i] = d[2 * pairs * step], odd[i] = d[(2 * pairs - 1) * step];
-        FC_UNROLL
-        for (int k = 0; k < pairs - 1; k++) {
-            even[i] += FC_NAME(winograd_coefficient)(pairs, i, k) * d[(2 * k + 2) * step];
-            odd[i] += FC_NAME(winograd_coefficient)(pairs, i, k) * d[(2 * k + 1) * step];
-        }
-        odd[i] *= FC_NAME(winograd_point)(pairs, i);
-    }
-    d[0] = first;
-    FC_UNROLL
-    for (int i = 0; i < pairs; i++) {
-        d[(2 * i + 1) * step] = even[i] + odd[i];
-        d[(2 * i + 2) * step] = even[i] - odd[i];
-    }
-    d[(size - 1) * step] = last;
-}
-
-/* G g: r elements become `size`. */
-FC_INLINE void FC_NAME(winograd_filter_line)(vec *g, const int step, const int size, const int r)
-{
-    const int pairs = size / 2 - 1;
-    vec even[FC_NAME(WINOGRAD_PAIRS)], odd[FC_NAME(WINOGRAD_PAIRS)];
-    const vec last = g[(r - 1) * step];
-    FC_UNROLL
-    for (int i = 0; i < pairs; i++) {
-        const real at = 1 / FC_NAME(winograd_slope)(pairs, i);
-        even[i] = at * g[0], odd[i] = at * FC_NAME(winograd_point)(pairs, i) * g[step];
-        FC_UNROLL
-        for (int k = 2; k < r; k += 2)
-            even[i] += at * FC_NAME(winograd_power)(pairs, i, k) * g[k * step];
-        FC_UNROLL
-        for (int k = 3; k < r; k += 2)
-            odd[i] += at * FC_NAME(winograd_power)(pairs, i, k) * g[k * step];
-    }
-    g[0] *= 1 / FC_NAME(winograd_coefficient)(pairs, -1, 0);
-    FC_UNROLL
-    for (int i = 0; i < pairs; i++) {
-        g[(2 * i + 1) * step] = even[i] + odd[i];
-        g[(2 * i + 2) * step] = even[i] - odd[i];
-    }
-    g[(size - 1) * step] = last;
-}
-
-/* A^T y: `size` elements become m. */
-FC_INLINE void FC_NAME(winograd_output_line)(vec *y, const int step, const int size, const int m)
-{
-    const int pairs = size / 2 - 1;
-    vec even[FC_NAME(WINOGRAD_PAIRS)], odd[FC_NAME(WINOGRAD_PAIRS)];
-    const vec first = y[0], last = y[(size - 1) * step];
-    FC_UNROLL
-    for (int i = 0; i < pairs; i++) {
-        even[i] = y[(2 * i + 1) * step] + y[(2 * i + 2) * step];
-        odd[i] = y[(2 * i + 1) * step] - y[(2 * i + 2) * step];
-    }
-    FC_UNROLL
-    for (int j = 0; j < m; j++) {
-        const vec *part = j % 2 ? odd : even;
-        vec sum = FC_NAME(winograd_power)(pairs, 0, j) * part[0];
-        FC_UNROLL
-        for (int i = 1; i < pairs; i++)
-            sum += FC_NAME(winograd_power)(pairs, i, j) * part[i];
-        y[j * step] = j == 0 ? first + sum : j == m - 1 ? sum + last : sum;
-    }
-}
+/* Winograd's transforms F(m x m, r x r) of tiles and filters: lines down the columns and along the rows. Tiles at an edge
+ * that are smaller are winograd_edge.h's. */
 
 /* Both passes of a transform over a square of `from` lines: down the columns, then along the `to` rows that result. */
 #define FC_WINOGRAD_PASSES(line, d, size, from, to, ...)  \
@@ -147,8 +11,6 @@ FC_INLINE void FC_NAME(winograd_output_line)(vec *y, const int step, const int s
         for (int i = 0; i < (to); i++)                    \
             FC_NAME(line)((d) + i * (size), 1, __VA_ARGS__); \
     } while (0)
-
-#include "winograd_edge.h"
 
 /* `side` x `side` pixels of each tile are read, and its points stored. */
 FC_INLINE void FC_NAME(winograd_load_tile)(const fc_winograd_lanes *lanes, ptrdiff_t t, const int size, const int side,
@@ -169,7 +31,7 @@ FC_INLINE void FC_NAME(winograd_store_points)(const fc_winograd_lanes *lanes, pt
         vstore((real *)lanes->transformed + i * lanes->point_step + t * lanes->ld, d[i]);
 }
 
-/* Tiles that have all points; those at an edge are winograd_edge.h's. */
+/* Tiles that have all points. */
 FC_INLINE ptrdiff_t FC_NAME(winograd_whole_tiles)(const fc_winograd_lanes *lanes, const int size)
 {
     return lanes->height < size ? 0 : lanes->edge ? lanes->tiles - 1 : lanes->tiles;
