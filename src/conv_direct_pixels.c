@@ -121,7 +121,8 @@ static void multiply_row(const direct_job *job, fc_tile *tile, const char *weigh
             tile->a = fc_at(c, weights, tile->a_row ? row * tile->a_row + part->k : packed);
             tile->c = fc_at(c, y, (row - row0) * tile->ldc + p);
             tile->row_bias = bias ? fc_at(c, bias, row) : NULL;
-            /* One panel of weights, line by line. The ends of rows: their beginnings have come with the panel before. */
+            /* The first panel of weights asks for the pixels that follow, by the last one of each vector: the lines of the
+             * first have come with the pixels before. */
             tile->ask = !job->asks || ir > a0 ? NULL
                         : p + width < columns  ? fc_at(c, b, offset[0] + p + width + c->kernels->lanes - 1)
                                                : fc_at(c, next, c->kernels->lanes - 1);

@@ -7,9 +7,6 @@
 /* Points of the largest tile; places of taps in the squares of all phases. */
 enum { FC_WINOGRAD_POINTS = 64, FC_WINOGRAD_TAPS = 144 };
 
-/* Points a side of the tiles that may be smaller at the edges of an image. */
-enum { FC_WINOGRAD_EDGES = 6 };
-
 /* Transformed filters: for each group, panel of tile_columns filters and block of channels the points one after the
  * other, each a packed panel of the micro-kernel's B. */
 typedef struct {

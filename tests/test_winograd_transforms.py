@@ -154,7 +154,7 @@ DATA = {
 }
 
 
-@pytest.fixture(params=[(16, 2, 40), (64, 2, 27), (256, 1, 18), (512, 1, 14), (1024, 1, 8)], ids="{0[0]}c".format)
+@pytest.fixture(params=[(16, 2, 40), (64, 2, 27), (256, 1, 18), (512, 1, 13), (1024, 1, 8)], ids="{0[0]}c".format)
 def depth(request):
     """Channels that are summed over, images and their size."""
     return request.param

@@ -25,7 +25,8 @@ def settings(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.held and not forward:
         raise ValueError("--held goes with --pass forward")
     candidates = list(dict.fromkeys(arguments.algo or ALGORITHMS))
-    if forward and not arguments.algo if arguments.held is None else arguments.held:
+    held = forward and not arguments.algo if arguments.held is None else arguments.held
+    if held:
         candidates.append(HELD)
     peers = _peers(arguments)
     budget = defaults["seconds"] + defaults["peer_seconds"] * len(peers)

@@ -25,7 +25,7 @@ typedef struct {
     const ptrdiff_t *a_offset, *a_row_offset;
     const void *b;
     ptrdiff_t ldb;
-    const void *ask;          /* what else is asked for, a row of B's width every ask_step, one a step of the reduction; */
+    const void *ask;          /* a row of B's width that is asked for at each step, ask_step after the one before; */
     ptrdiff_t ask_step;       /* NULL: what lies 2 KiB ahead in a packed B */
     const ptrdiff_t *b_offset;
     void *c;
@@ -66,9 +66,10 @@ typedef struct {
     const void *row_bias;  /* epilogue: one value a row of C, or NULL */
 } fc_dot_tile;
 
-/* Winograd's transforms F(m x m, r x r) with size = m + r - 1: size^2 points, which lie point_step apart. Tiles of 6 x 6
- * points may be smaller at the lower and right edges of an image: of `height` and `edge_width` pixels, and points, a
- * side, which are the first ones and infinity. */
+/* Winograd's transforms F(m x m, r x r) with size = m + r - 1: size^2 points, which lie point_step apart. Tiles of
+ * FC_WINOGRAD_EDGES points a side (two pairs, 0 and infinity) may be smaller at the lower and right edges of an image: of
+ * `height` and `edge_width` pixels, and points, a side, which are the first ones and infinity. */
+enum { FC_WINOGRAD_EDGES = 6 };
 
 /* A row of `tiles` tiles of a vector of channels, which lie side by side: a tile m pixels behind the one before, rows
  * of pixels row_step apart. Point i of tile t goes to transformed + i*point_step + t*ld; but those of the last tile to
