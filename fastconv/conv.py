@@ -55,9 +55,9 @@ def conv2d(
         How to compute it; `algorithms` lists what can serve a problem. "direct" and "im2col" sum the products as they
         are. "winograd" takes filters whose taps fill half of a square of 3x3 or 5x5 or more, or with a stride of the
         squares of its phases, each of every s-th tap along both axes: 11x11 with stride 4 is 3x3 over 16 times the
-        channels. It is F(2x2,5x5) or the faster by estimate of F(2x2,3x3) and F(4x4,3x3). F(2x2,3x3) rounds about as
-        plain sums do, the others more. "auto" takes the one of least estimated time; of Winograd only in float32
-        (float16 included), and not where `allow_winograd` is False.
+        channels. It is the faster by estimate of F(2x2,3x3) and F(4x4,3x3), or of F(2x2,5x5) and F(3x3,5x5).
+        F(2x2,3x3) rounds about as plain sums do, the others more. "auto" takes the one of least estimated time; of
+        Winograd only in float32 (float16 included), and not where `allow_winograd` is False.
     strict : bool
         Refuse filters that do not tile the padded image exactly. Otherwise the output size is floored.
     out : ndarray, optional

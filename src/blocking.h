@@ -18,6 +18,10 @@ enum { FC_C_BLOCK_BYTES = 2 << 20 };
  * transformed, in L1: of one channel at least, which may have 144 taps of 128 bytes. */
 enum { FC_WINOGRAD_PRODUCTS = 4032, FC_WINOGRAD_DEPTH_BLOCK = 128, FC_WINOGRAD_PACK_BYTES = 18 << 10 };
 
+/* F(3x3,5x5) is within the error bound of "auto" with short rounding chains alone: channels between two visits of the
+ * products, channels in all (RMS 1.4e-6 with 256, 1.6e-6 with 1024), and tiles of a weight gradient (2.7e-6 with 12,800). */
+enum { FC_WINOGRAD_SHORT_DEPTH = 32, FC_WINOGRAD_SHORT_CHANNELS = 256, FC_WINOGRAD_SHORT_TILES = 16384 };
+
 /* Winograd's transformed images, read from L3 once for each panel of filters, and transformed filters that are written
  * once and read by every block of tiles rather than transformed again by each; the rest of a thread's scratch. */
 enum { FC_WINOGRAD_IMAGE_BYTES = 12 << 20, FC_WINOGRAD_FILTER_BYTES = 16 << 20, FC_WINOGRAD_SMALL_SCRATCH = 2 << 20 };

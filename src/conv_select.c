@@ -7,7 +7,7 @@
 /* Ties go to the first. Adding an algorithm is adding a line. */
 static const fc_conv_algorithm *const algorithms[FC_ALGORITHM_COUNT] = {
     &fc_algorithm_direct,       &fc_algorithm_im2col,       &fc_algorithm_winograd_2_3, &fc_algorithm_winograd_4_3,
-    &fc_algorithm_winograd_6_3, &fc_algorithm_winograd_2_5, &fc_algorithm_winograd_4_5};
+    &fc_algorithm_winograd_6_3, &fc_algorithm_winograd_2_5, &fc_algorithm_winograd_3_5, &fc_algorithm_winograd_4_5};
 
 /* RMS error, in rounding units, beyond which an algorithm must be asked for: 1.5e-6 of the output's RMS in float32. */
 static const double error_limit = 25;

@@ -91,7 +91,7 @@ typedef struct {
 
 extern const fc_conv_algorithm fc_algorithm_direct, fc_algorithm_im2col;
 extern const fc_conv_algorithm fc_algorithm_winograd_2_3, fc_algorithm_winograd_4_3, fc_algorithm_winograd_6_3;
-extern const fc_conv_algorithm fc_algorithm_winograd_2_5, fc_algorithm_winograd_4_5;
+extern const fc_conv_algorithm fc_algorithm_winograd_2_5, fc_algorithm_winograd_3_5, fc_algorithm_winograd_4_5;
 
 /* What a variant says of a problem that is another variant's of the same name. */
 extern const char fc_other_variant[];

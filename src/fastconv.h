@@ -76,7 +76,7 @@ typedef struct {
     double error_bound;      /* RMS error relative to the output's RMS, independent N(0,1) data */
 } fc_algorithm_record;
 
-enum { FC_ALGORITHM_COUNT = 7, FC_MAX_THREADS = 1024 };
+enum { FC_ALGORITHM_COUNT = 8, FC_MAX_THREADS = 1024 };
 
 const char *fc_status_text(fc_status status);
 

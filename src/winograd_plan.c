@@ -61,11 +61,15 @@ static ptrdiff_t choose_blocks(const fc_winograd_plan *plan)
     return fc_min(plan->rows, fc_ceil_div(blocks, even) * even);
 }
 
+/* F(3x3,5x5)'s rounding chains. */
+static int sums_briefly(const fc_winograd_plan *plan) { return plan->size == 7; }
+
 static void plan_steps(fc_winograd_plan *plan)
 {
     const fc_correlation *c = &plan->c;
     const ptrdiff_t width = c->kernels->tile_columns, lanes = c->kernels->lanes;
-    const ptrdiff_t depth_blocks = fc_min(c->q, fc_ceil_div(plan->channels, FC_WINOGRAD_DEPTH_BLOCK));
+    const ptrdiff_t block = sums_briefly(plan) ? FC_WINOGRAD_SHORT_DEPTH : FC_WINOGRAD_DEPTH_BLOCK;
+    const ptrdiff_t depth_blocks = fc_min(c->q, fc_ceil_div(plan->channels, block));
     plan->image_ld = fc_odd_lines(c, plan->channels);
     plan->image_step = fc_odd_lines(c, plan->most_tiles * plan->image_ld);
     plan->product_step = fc_odd_lines(c, plan->most_tiles * width);
@@ -169,6 +173,10 @@ const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation,
     if (2 * c->taps < plan.phases * r * r)
         return "its taps fill less than half of the square of 3x3 or 5x5, or of the squares of all phases of the stride";
     const int fits = fc_winograd_plan_of(&plan, c, m, r);
+    const int too_long = operation == FC_BACKWARD_WEIGHT ? plan.rows * plan.tiles_w > FC_WINOGRAD_SHORT_TILES
+                                                         : plan.channels > FC_WINOGRAD_SHORT_CHANNELS;
+    if (sums_briefly(&plan) && too_long)
+        return "its sum of more than 256 channels, or 16,384 tiles in a weight gradient, would round more than it may";
     const double point = (double)plan.points * (double)c->element, padding = 64;
     const double row = (double)plan.tiles_w * ((double)(plan.channels + c->m) + padding) * point;
     if (!fits || (operation == FC_BACKWARD_WEIGHT && row > FC_SCRATCH_LIMIT - FC_WINOGRAD_SMALL_SCRATCH))
@@ -207,7 +215,8 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     const double image = tile_vectors * (points * 5 + apart_cycles(&plan));
     const double square = (double)(r * r * (plan.full ? 1 : 2)); /* packed, and put in its place */
     const double filters = c->held ? 0 : blocks * (double)c->m * q * (square + points) * 8 / lanes;
-    const double products = points * blocks * tile_panels * panels * (step * q + 40);
+    const double calls = 40 + 100 * (double)(plan.filters.depth_blocks - 1); /* that visit the products again */
+    const double products = points * blocks * tile_panels * panels * (step * q + calls);
     const double streaming = streaming_cycles(&plan) / (double)c->groups;
     const double filter_vectors = (double)fc_ceil_div(c->m, c->kernels->lanes);
     const double output = filter_vectors * row_tiles * points * 5;

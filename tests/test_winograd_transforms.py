@@ -6,23 +6,24 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from variants import FAST, OF_3X3, WINOGRAD, backward_input, backward_weight, forward
+from variants import FAST, WINOGRAD, backward_input, backward_weight, forward
 
 import fastconv
 from fastconv import reference
 
 
-def points_of_pairs(*pairs):
-    return [Fraction(0), *(sign * Fraction(point) for point in pairs for sign in (1, -1))]
+def pairs(*points):
+    return [sign * Fraction(point) for point in points for sign in (1, -1)]
 
 
-FIVE = points_of_pairs("5/8", "3/2")
-SEVEN = points_of_pairs("1/2", "1", "2")
+FIVE = [Fraction(0), *pairs("5/8", "3/2")]
+SEVEN = [Fraction(0), *pairs("1/2", "1", "2")]
 POINTS = {
-    "F(2x2,3x3)": points_of_pairs("1"),
+    "F(2x2,3x3)": [Fraction(0), *pairs("1")],
     "F(4x4,3x3)": FIVE,
     "F(6x6,3x3)": SEVEN,
     "F(2x2,5x5)": FIVE,
+    "F(3x3,5x5)": pairs("5/16", "7/8", "7/4"),
     "F(4x4,5x5)": SEVEN,
 }
 
@@ -162,33 +163,49 @@ def depth(request):
 
 @pytest.fixture(params=DATA)
 def sums(request, rng, depth):
-    """A forward pass and an input gradient of `depth` channels, each with its exact result and its options."""
+    """A forward pass and an input gradient of `depth` channels with filters of a side, each with its exact result."""
     channels, n, size = depth
-    x, w = DATA[request.param](rng, (n, channels, size, size)), rng.standard_normal((24, channels, 3, 3), np.float32)
-    back = np.ascontiguousarray(w.transpose(1, 0, 2, 3))
-    shape = (n, 24, size, size)
-    exact = reference.conv2d(x.astype(float), w.astype(float), padding=1)
-    exact_back = reference.conv2d_backward_input(x.astype(float), back.astype(float), shape, padding=1)
-    return (forward, (x, w), exact), (backward_input, (x, back, shape), exact_back)
+
+    def of_side(side):
+        x = DATA[request.param](rng, (n, channels, size, size))
+        w = rng.standard_normal((24, channels, side, side), np.float32)
+        back = np.ascontiguousarray(w.transpose(1, 0, 2, 3))
+        shape = (n, 24, size, size)
+        exact = reference.conv2d(x.astype(float), w.astype(float), padding="same")
+        exact_back = reference.conv2d_backward_input(x.astype(float), back.astype(float), shape, padding="same")
+        return (forward, (x, w), exact), (backward_input, (x, back, shape), exact_back)
+
+    return of_side
 
 
-@pytest.mark.parametrize("variant", OF_3X3)
-def test_float32_is_within_the_documented_error(isa, variant, sums):
+def test_float32_is_within_the_documented_error(isa, variant, sums, depth):
     rms_bound, worst_bound = (5.7e-6, 8e-5) if variant in FAST else (1.5e-6, 1.2e-5)
-    for operator, operands, exact in sums:
-        rms, worst = errors(operator(*operands, padding=1, algo=variant), exact)
+    for operator, operands, exact in sums(WINOGRAD[variant][1]):
+        if variant == "F(3x3,5x5)" and depth[0] > 256:
+            with pytest.raises(ValueError, match="256 channels"):
+                operator(*operands, padding="same", algo=variant)
+            continue
+        rms, worst = errors(operator(*operands, padding="same", algo=variant), exact)
         assert rms <= rms_bound
         assert worst <= worst_bound
 
 
-@pytest.mark.parametrize("variant", [title for title in OF_3X3 if title not in FAST])
+@pytest.mark.parametrize("variant", [title for title in WINOGRAD if title not in FAST])
 def test_float32_weight_gradients_are_within_the_documented_error(isa, rng, variant):
     """25,088 terms: RMS 3e-6, largest 3e-5 of the RMS."""
     x, dy = rng.standard_normal((8, 48, 56, 56), np.float32), rng.standard_normal((8, 40, 56, 56), np.float32)
-    exact = reference.conv2d_backward_weight(dy.astype(float), x.astype(float), (40, 48, 3, 3), padding=1)
-    rms, worst = errors(backward_weight(dy, x, exact.shape, padding=1, algo=variant), exact)
+    shape = (40, 48, *2 * WINOGRAD[variant][1:])
+    exact = reference.conv2d_backward_weight(dy.astype(float), x.astype(float), shape, padding="same")
+    rms, worst = errors(backward_weight(dy, x, exact.shape, padding="same", algo=variant), exact)
     assert rms <= 3e-6
     assert worst <= 3e-5
+
+
+def test_long_sums_of_a_weight_gradient_are_other_variants(rng):
+    x, dy = np.zeros((2, 1, 275, 276), np.float32), np.zeros((2, 1, 271, 272), np.float32)
+    backward_weight(dy[:1], x[:1], (1, 1, 5, 5), algo="F(3x3,5x5)")  # 91 x 91 tiles
+    with pytest.raises(ValueError, match="16,384 tiles"):
+        backward_weight(dy, x, (1, 1, 5, 5), algo="F(3x3,5x5)")
 
 
 @pytest.mark.parametrize(("channels", "kernel", "stride"), [(3, 11, 4), (96, 5, 2), (64, (4, 5), 2)], ids=str)
@@ -208,7 +225,7 @@ def test_phases_are_within_the_documented_error(isa, rng, channels, kernel, stri
 
 
 def test_plain_sums_round_less(isa, algo, sums):
-    for operator, operands, exact in sums:
+    for operator, operands, exact in sums(3):
         rms, _ = errors(operator(*operands, padding=1, algo=algo), exact)
         assert rms <= 5e-7
 

@@ -13,6 +13,7 @@ WINOGRAD = {
     "F(4x4,3x3)": (4, 3),
     "F(6x6,3x3)": (6, 3),
     "F(2x2,5x5)": (2, 5),
+    "F(3x3,5x5)": (3, 5),
     "F(4x4,5x5)": (4, 5),
 }
 # Beyond the default error bound: "auto" takes them where allow_winograd("fast") lets it.

@@ -8,7 +8,7 @@
 
 FC_INLINE real FC_NAME(winograd_finite)(const int i)
 {
-    return i == 0 ? 0 : (i % 2 ? 1 : -1) * FC_NAME(winograd_point)(2, (i - 1) / 2);
+    return i == 0 ? 0 : (i % 2 ? 1 : -1) * FC_NAME(winograd_point)(FC_WINOGRAD_EDGES, (i - 1) / 2);
 }
 
 /* Coefficient k of the product of x - p over the first `count` points but `left_out`. */
@@ -68,7 +68,8 @@ FC_INLINE void FC_NAME(winograd_edge_filter_line)(vec *g, const int step, const 
     vec at[FC_WINOGRAD_EDGES];
     FC_UNROLL
     for (int i = 0; i < points - 1; i++) {
-        real factor = 1 / (i == 0 ? FC_NAME(winograd_coefficient)(2, -1, 0) : FC_NAME(winograd_slope)(2, (i - 1) / 2));
+        real factor = 1 / (i == 0 ? FC_NAME(winograd_coefficient)(FC_WINOGRAD_EDGES, -1, 0)
+                                  : FC_NAME(winograd_slope)(FC_WINOGRAD_EDGES, (i - 1) / 2));
         at[i] = factor * g[0];
         FC_UNROLL
         for (int k = 1; k < taps; k++) {

@@ -23,6 +23,8 @@ static void FC_NAME(winograd_tile_filter)(const fc_winograd_lanes *lanes)
         FC_NAME(winograd_tile_filter_of)(lanes, 6, 4);
     else if (lanes->size == 6)
         FC_NAME(winograd_tile_filter_of)(lanes, 6, 2);
+    else if (lanes->size == 7)
+        FC_NAME(winograd_tile_filter_of)(lanes, 7, 3);
     else if (lanes->m == 6)
         FC_NAME(winograd_tile_filter_of)(lanes, 8, 6);
     else
@@ -49,6 +51,8 @@ static int FC_NAME(winograd_gradient)(const fc_winograd_gradient *gradient)
     if (gradient->size == 6)
         return gradient->r == 3 ? FC_NAME(winograd_gradient_of)(gradient, 6, 3)
                                 : FC_NAME(winograd_gradient_of)(gradient, 6, 5);
+    if (gradient->size == 7)
+        return FC_NAME(winograd_gradient_of)(gradient, 7, 5);
     return gradient->r == 3 ? FC_NAME(winograd_gradient_of)(gradient, 8, 3)
                             : FC_NAME(winograd_gradient_of)(gradient, 8, 5);
 }

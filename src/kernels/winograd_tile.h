@@ -57,6 +57,8 @@ static void FC_NAME(winograd_input)(const fc_winograd_lanes *lanes)
         FC_NAME(winograd_input_of)(lanes, 4);
     else if (lanes->size == 6)
         FC_NAME(winograd_input_of)(lanes, 6);
+    else if (lanes->size == 7)
+        FC_NAME(winograd_input_of)(lanes, 7);
     else
         FC_NAME(winograd_input_of)(lanes, 8);
 }
@@ -87,6 +89,8 @@ static void FC_NAME(winograd_filter)(const fc_winograd_filter *f)
         FC_NAME(winograd_filter_of)(f, 6, 3);
     else if (f->size == 6)
         FC_NAME(winograd_filter_of)(f, 6, 5);
+    else if (f->size == 7)
+        FC_NAME(winograd_filter_of)(f, 7, 5);
     else if (f->r == 3)
         FC_NAME(winograd_filter_of)(f, 8, 3);
     else
@@ -128,8 +132,8 @@ FC_INLINE void FC_NAME(winograd_output_any)(const fc_winograd_output *out, ptrdi
 FC_INLINE void FC_NAME(winograd_output_pixels)(const fc_winograd_output *out, const int size, const int m, vec bias,
                                                vec *residue)
 {
-    /* m is 2, 4 or 6: its odd part and the lanes are prime to each other. */
-    const int even = m % 4 ? 2 : 4, group = LANES > even ? LANES / even : 1, width = group * m;
+    /* m is 2, 3, 4 or 6: its odd part and the lanes are prime to each other. */
+    const int even = m % 2 ? 1 : m % 4 ? 2 : 4, group = LANES > even ? LANES / even : 1, width = group * m;
     vec y[18 * LANES];
     for (int i = 0; i < m * width; i++)
         y[i] = (vec){0};
@@ -199,6 +203,8 @@ static uint32_t FC_NAME(winograd_output)(const fc_winograd_output *out)
         return FC_NAME(winograd_output_of)(out, 4, 2);
     if (out->size == 6)
         return out->m == 4 ? FC_NAME(winograd_output_of)(out, 6, 4) : FC_NAME(winograd_output_of)(out, 6, 2);
+    if (out->size == 7)
+        return FC_NAME(winograd_output_of)(out, 7, 3);
     return out->m == 6 ? FC_NAME(winograd_output_of)(out, 8, 6) : FC_NAME(winograd_output_of)(out, 8, 4);
 }
 
