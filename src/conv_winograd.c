@@ -127,10 +127,10 @@ static void transform_image(const winograd_task *task, ptrdiff_t q)
 }
 
 /* The tiles of a panel of a point's range, from channel q on. */
-static const char *tiles_at(const winograd_task *task, int point, ptrdiff_t panel, ptrdiff_t q)
+static const char *tiles_at(const winograd_task *task, int point, const fc_winograd_range *range, ptrdiff_t panel,
+                            ptrdiff_t q)
 {
     const fc_winograd_plan *plan = &task->job->plan;
-    const fc_winograd_range *range = fc_winograd_range_of(plan, &task->block, point);
     const ptrdiff_t first = range->begin + fc_part_begin(range->tiles, panel);
     return fc_at(&plan->c, task->transformed, point * plan->image_step + first * plan->image_ld + q);
 }
@@ -154,17 +154,20 @@ static void multiply_points(const winograd_task *task, ptrdiff_t panel, ptrdiff_
     };
     /* Transformed beforehand, filters stream from L3: the next point's are asked for while this one's are multiplied
      * (up to +35 % where tiles are few). */
+    const fc_winograd_range *range, *next = fc_winograd_range_of(plan, &task->block, 0);
     for (int point = 0; point < plan->points; point++) {
-        const fc_winograd_range *range = fc_winograd_range_of(plan, &task->block, point);
+        const int last = point + 1 == plan->points;
+        range = next;
+        next = last ? NULL : fc_winograd_range_of(plan, &task->block, point + 1);
         tile.b = fc_at(c, filters, point * plan->filters.point_step);
         tile.ask = c->packed ? fc_at(c, tile.b, plan->filters.point_step) : NULL;
         for (ptrdiff_t ir = 0; ir < range->panels; ir++) {
             const ptrdiff_t first = range->begin + fc_part_begin(range->tiles, ir);
             tile.rows = (int)(range->begin + fc_part_begin(range->tiles, ir + 1) - first);
-            tile.a = tiles_at(task, point, ir, q);
-            tile.a_next = ir + 1 < range->panels        ? tiles_at(task, point, ir + 1, q)
-                          : point + 1 < plan->points ? tiles_at(task, point + 1, 0, q)
-                                                     : NULL;
+            tile.a = tiles_at(task, point, range, ir, q);
+            tile.a_next = ir + 1 < range->panels ? tiles_at(task, point, range, ir + 1, q)
+                          : last                 ? NULL
+                                                 : tiles_at(task, point + 1, next, 0, q);
             tile.c = fc_at(c, task->product, point * plan->product_step + first * width);
             c->kernels->gemm_tile(&tile);
         }
@@ -232,7 +235,7 @@ static void compute_filters(const winograd_task *task, ptrdiff_t panel)
         if (c->packed)
             filters = fc_at(c, c->packed, fc_winograd_filter_block(plan, task->group, panel, pc));
         else
-            fc_winograd_transform_filters(plan, task->group, panel, pc, task->filters);
+            fc_winograd_transform_filters(plan, task->group, panel, pc, 0, 1, task->filters);
         multiply_points(task, panel, pc, filters);
     }
     const ptrdiff_t end = fc_min(c->m, (panel + 1) * width);

@@ -64,6 +64,7 @@ FC_CLOCKED(FC_PHASE_PACK, pack_strided,
            (void *dst, ptrdiff_t row_step, ptrdiff_t column_step, const void *src, ptrdiff_t ld, ptrdiff_t rows,
             ptrdiff_t columns),
            (dst, row_step, column_step, src, ld, rows, columns))
+FC_CLOCKED(FC_PHASE_PACK, winograd_rows, (const fc_winograd_rows *rows), (rows))
 FC_CLOCKED(FC_PHASE_PACK, winograd_input, (const fc_winograd_lanes *lanes), (lanes))
 FC_CLOCKED(FC_PHASE_PACK, winograd_filter, (const fc_winograd_filter *filter), (filter))
 FC_CLOCKED(FC_PHASE_PACK, winograd_tile_filter, (const fc_winograd_lanes *lanes), (lanes))
@@ -128,6 +129,7 @@ static void wrap(fc_dtype dtype)
     FC_WRAP(pack_strided);
     FC_WRAP(store_strided);
     FC_WRAP(sum_partials);
+    FC_WRAP(winograd_rows);
     FC_WRAP(winograd_input);
     FC_WRAP(winograd_filter);
     FC_WRAP(winograd_output);

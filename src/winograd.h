@@ -99,9 +99,10 @@ void fc_winograd_transform_tiles(const fc_winograd_plan *plan, const fc_winograd
                                  ptrdiff_t count, const fc_winograd_block *block, ptrdiff_t row, ptrdiff_t rows,
                                  char *image, char *to, ptrdiff_t ld, ptrdiff_t point_step);
 
-/* winograd_filters.c: filters of panel `panel`, channels of block `depth_block`, transformed to `to`. */
+/* winograd_filters.c: filters of panel `panel`, channels of block `depth_block`, of these the part `part` of `parts`,
+ * transformed to where `to` has the block. */
 void fc_winograd_transform_filters(const fc_winograd_plan *plan, ptrdiff_t group, ptrdiff_t panel,
-                                   ptrdiff_t depth_block, char *to);
+                                   ptrdiff_t depth_block, ptrdiff_t part, ptrdiff_t parts, char *to);
 /* All of them, and where one such block begins. */
 size_t fc_winograd_filter_bytes(const fc_winograd_plan *plan);
 void fc_winograd_transform_all_filters(const fc_winograd_plan *plan, int threads, char *to);

@@ -8,28 +8,6 @@ static void clear(const fc_correlation *c, char *to, ptrdiff_t elements)
     c->kernels->pack_runs(to, 0, c->x, 0, 1, 1, NULL, 0, elements);
 }
 
-/* One row of pixels, [from, to) of which lie in the plane, `count` channels side by side; the rest is zero. */
-static void fill_row(const fc_correlation *c, const fc_winograd_planes *p, const char *row, ptrdiff_t from, ptrdiff_t to,
-                     ptrdiff_t columns, ptrdiff_t count, char *image)
-{
-    const ptrdiff_t lanes = c->kernels->lanes;
-    char *inside = fc_at(c, image, from * lanes);
-    clear(c, image, from * lanes);
-    clear(c, fc_at(c, image, to * lanes), (columns - to) * lanes);
-    if (from == to)
-        return;
-    row = fc_at(c, row, (from + p->low_w) * p->w);
-    if (p->c == 1) {
-        const fc_run run = {0, 0, count};
-        c->kernels->pack_runs(inside, lanes, row, p->w, 1, to - from, &run, 1, count < lanes ? lanes : 0);
-        return;
-    }
-    const void *channel[64] = {NULL};
-    for (ptrdiff_t i = 0; i < count; i++)
-        channel[i] = fc_at(c, row, i * p->c);
-    c->kernels->pack_columns(inside, lanes, channel, (int)lanes, p->w, to - from);
-}
-
 static ptrdiff_t image_columns(const fc_winograd_plan *plan, int side)
 {
     return plan->tiles_w * plan->m + side - plan->m;
@@ -97,15 +75,22 @@ static void fill_image(const fc_correlation *c, const fc_winograd_planes *p, con
             fill_phases(c, p, lane, count, top + i, columns, fc_at(c, image, i * row_step));
         return;
     }
-    ptrdiff_t from, end;
-    fc_valid_outputs(columns, 1, p->low_w, p->width, &from, &end);
-    plane = fc_at(c, plane, channel * p->c);
-    for (ptrdiff_t i = 0; i < height; i++) {
-        const ptrdiff_t row = top + i + p->low_h;
-        const int inside = row >= 0 && row < p->height;
-        fill_row(c, p, inside ? fc_at(c, plane, row * p->h) : plane, inside ? from : 0, inside ? end : 0, columns,
-                 count, fc_at(c, image, i * row_step));
+    fc_winograd_rows in = {
+        .channel_step = p->c, .row_step = p->h, .column_step = p->w, .channels = (int)count, .image = image,
+    };
+    ptrdiff_t left, right, first, last;
+    fc_valid_outputs(columns, 1, p->low_w, p->width, &left, &right);
+    fc_valid_outputs(height, 1, p->low_h + top, p->height, &first, &last);
+    if (left == right || first == last) {
+        in.before = height * columns;
+    } else {
+        in.pixels = fc_at(c, plane, channel * p->c + (p->low_h + top + first) * p->h + (p->low_w + left) * p->w);
+        in.rows = last - first, in.columns = right - left;
+        in.between = columns - in.columns;
+        in.before = first * columns + left;
+        in.after = (height - last) * columns + columns - right;
     }
+    c->kernels->winograd_rows(&in);
 }
 
 static void transform_rows(const fc_winograd_plan *plan, const fc_winograd_planes *p, const char *plane,

@@ -71,6 +71,17 @@ typedef struct {
  * `height` and `edge_width` pixels, and points, a side, which are the first ones and infinity. */
 enum { FC_WINOGRAD_EDGES = 6 };
 
+/* Rows of pixels of at most a vector of channels, laid side by side in a vector; channel_step or column_step is 1. So many
+ * vectors of zeros come before the first row, between two, and after the last. */
+typedef struct {
+    const void *pixels;
+    ptrdiff_t channel_step, row_step, column_step;
+    int channels;
+    ptrdiff_t rows, columns;
+    ptrdiff_t before, between, after;
+    void *image;
+} fc_winograd_rows;
+
 /* A row of `tiles` tiles of a vector of channels, which lie side by side: a tile m pixels behind the one before, rows
  * of pixels row_step apart. Point i of tile t goes to transformed + i*point_step + t*ld; but those of the last tile to
  * `edge`, unless that is NULL. */
@@ -267,6 +278,7 @@ typedef struct {
 
     void (*lrn)(const fc_lrn_block *block);
 
+    void (*winograd_rows)(const fc_winograd_rows *rows);
     void (*winograd_input)(const fc_winograd_lanes *lanes);
     void (*winograd_filter)(const fc_winograd_filter *filter);
     /* The channels, a bit each, of which an output was not finite before the epilogue. */

@@ -16,6 +16,7 @@
 #include "pool_max_step.h"
 #include "pool_max_backward.h"
 #include "lrn_row.h"
+#include "winograd_rows.h"
 #include "winograd_lines.h"
 #include "winograd_edge.h"
 #include "winograd_tile.h"
@@ -52,6 +53,7 @@ const fc_kernels FC_NAME(table) = {
     .pool_gather_pixels = FC_NAME(pool_gather_pixels),
     .pool_scatter = FC_NAME(pool_scatter),
     .lrn = FC_NAME(lrn),
+    .winograd_rows = FC_NAME(winograd_rows),
     .winograd_input = FC_NAME(winograd_input),
     .winograd_filter = FC_NAME(winograd_filter),
     .winograd_output = FC_NAME(winograd_output),

@@ -88,14 +88,13 @@ FC_INLINE void FC_NAME(winograd_input_line)(vec *d, const int step, const int si
             high[i] += FC_NAME(winograd_coefficient)(size, i, k) * d[(2 * k + 1 + zero) * step];
             low[i] += FC_NAME(winograd_coefficient)(size, i, k) * d[(2 * k + zero) * step];
         }
-        low[i] *= FC_NAME(winograd_point)(size, i);
     }
     if (zero)
         d[0] = first;
     FC_UNROLL
     for (int i = 0; i < pairs; i++) {
-        d[(2 * i + zero) * step] = high[i] + low[i];
-        d[(2 * i + 1 + zero) * step] = high[i] - low[i];
+        d[(2 * i + zero) * step] = high[i] + FC_NAME(winograd_point)(size, i) * low[i];
+        d[(2 * i + 1 + zero) * step] = high[i] - FC_NAME(winograd_point)(size, i) * low[i];
     }
     d[(size - 1) * step] = last;
 }
