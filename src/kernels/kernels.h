@@ -66,10 +66,10 @@ typedef struct {
     const void *row_bias;  /* epilogue: one value a row of C, or NULL */
 } fc_dot_tile;
 
-/* Winograd's transforms F(m x m, r x r) with size = m + r - 1: size^2 points, which lie point_step apart. Tiles of
- * FC_WINOGRAD_EDGES points a side (two pairs, 0 and infinity) may be smaller at the lower and right edges of an image: of
- * `height` and `edge_width` pixels, and points, a side, which are the first ones and infinity. */
-enum { FC_WINOGRAD_EDGES = 6 };
+/* Winograd's transforms F(m x m, r x r) with size = m + r - 1: size^2 points, which lie point_step apart. Where a variant
+ * has edges, its tiles may be smaller at the lower and right edges of an image: of `height` and `edge_width` pixels, and
+ * points, a side, which are the first ones and infinity. */
+static inline int fc_winograd_has_edges(int size) { return size == 6 || size == 7; }
 
 /* Rows of pixels of at most a vector of channels, laid side by side in a vector; channel_step or column_step is 1. So many
  * vectors of zeros come before the first row, between two, and after the last. */

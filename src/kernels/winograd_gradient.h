@@ -10,7 +10,7 @@ FC_INLINE void FC_NAME(winograd_tile_filter_of)(const fc_winograd_lanes *lanes, 
         FC_WINOGRAD_PASSES(winograd_filter_line, d, size, m, size, size, m);
         FC_NAME(winograd_store_points)(lanes, t, size, d);
     }
-    if (size == FC_WINOGRAD_EDGES)
+    if (fc_winograd_has_edges(size))
         for (ptrdiff_t t = tiles; t < lanes->tiles; t++)
             FC_NAME(winograd_filter_edge)(lanes, t);
 }

@@ -46,7 +46,7 @@ FC_INLINE void FC_NAME(winograd_input_of)(const fc_winograd_lanes *lanes, const 
         FC_WINOGRAD_PASSES(winograd_input_line, d, size, size, size, size);
         FC_NAME(winograd_store_points)(lanes, t, size, d);
     }
-    if (size == FC_WINOGRAD_EDGES)
+    if (fc_winograd_has_edges(size))
         for (ptrdiff_t t = tiles; t < lanes->tiles; t++)
             FC_NAME(winograd_input_edge)(lanes, t);
 }
@@ -121,9 +121,9 @@ FC_INLINE void FC_NAME(winograd_output_any)(const fc_winograd_output *out, ptrdi
 {
     const int edge = out->edge && t == out->tiles - 1;
     const real *product = edge ? out->edge : (const real *)out->product + t * out->tile_step;
-    if (size == FC_WINOGRAD_EDGES && (edge || out->height < size))
-        FC_NAME(winograd_output_edge)(product, out->point_step, out->height, edge ? out->edge_width : size, size - m + 1,
-                                      y, row_step, residue);
+    if (fc_winograd_has_edges(size) && (edge || out->height < size))
+        FC_NAME(winograd_output_edge)(product, out->point_step, out->height, edge ? out->edge_width : size, size,
+                                      size - m + 1, y, row_step, residue);
     else
         FC_NAME(winograd_output_tile)(product, out->point_step, size, m, y, row_step, residue);
 }
