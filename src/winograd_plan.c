@@ -54,7 +54,8 @@ static ptrdiff_t choose_blocks(const fc_winograd_plan *plan)
     const double filters = (double)plan->c.groups * (double)plan->c.m * (double)plan->channels * (double)bytes_of_tile;
     /* Each block pays for filters that no cache keeps: then it is as large as its products allow. */
     const double share = filters > FC_WINOGRAD_FILTER_BYTES ? fc_winograd_points_share(plan) : 1;
-    const ptrdiff_t wanted = fc_min((ptrdiff_t)(FC_WINOGRAD_PRODUCTS / (double)plan->points / share),
+    const double products = filters > FC_WINOGRAD_FEW_FILTERS ? FC_WINOGRAD_PRODUCTS : FC_WINOGRAD_FEW_PRODUCTS;
+    const ptrdiff_t wanted = fc_min((ptrdiff_t)(products / (double)plan->points / share),
                                     FC_WINOGRAD_IMAGE_BYTES / bytes_of_tile / plan->channels);
     const ptrdiff_t blocks = fc_max(fewest_blocks(plan), fc_ceil_div(plan->rows, fc_max(1, wanted / plan->tiles_w)));
     const ptrdiff_t even = blocks == 1 ? 1 : blocks < 8 ? 2 : blocks < 32 ? 4 : 8;
