@@ -34,6 +34,11 @@ enum { FC_WINOGRAD_IMAGE_BYTES = 12 << 20, FC_WINOGRAD_FILTER_BYTES = 16 << 20, 
  * visits of the sum, whose panels of x and dy share an L1; bytes of the sum of some filters, in L3. */
 enum { FC_WINOGRAD_GRADIENT_TILES = 448, FC_WINOGRAD_GRADIENT_DEPTH = 128, FC_WINOGRAD_SUM_BYTES = 12 << 20 };
 
+/* Of few weights: bytes of a chunk's sum, and of a block's transformed x and dy, which share an L2; tiles in a block, at
+ * least; chunks, at most. */
+enum { FC_WINOGRAD_CHUNK_SUM_BYTES = 896 << 10, FC_WINOGRAD_CHUNK_BYTES = 1 << 20 };
+enum { FC_WINOGRAD_CHUNK_TILES = 28, FC_WINOGRAD_CHUNKS = 16 };
+
 /* For all tiles to be one block: filters in a slab, at least, and slabs that channels are cut into for that, at most, if
  * tiles are half as many (with 392, 256 channels in two slabs were 1.15 times slower than two blocks). */
 enum { FC_WINOGRAD_SLAB_FILTERS = 96, FC_WINOGRAD_CHANNEL_SLABS = 4 };

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "blocking.h"
+#include "winograd_sums.h"
 
 /* Puts each tap at its place in its phase's r x r square; 0 if there is none. A stride s is one of 1 over the s*s
  * phases of the image, each seen by every s-th tap: s*s times the channels, with smaller filters. */
@@ -237,7 +238,9 @@ double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r)
     const double tiles = (double)(plan.rows * plan.tiles_w) * fc_winograd_points_share(&plan);
     const double q = (double)fc_ceil_div(plan.channels, c->kernels->lanes);
     const double k = (double)fc_ceil_div(c->m, c->kernels->lanes);
-    const double transforms = tiles * ((q + k) * points * 16 + q * apart_cycles(&plan)); /* written to L3 */
+    fc_winograd_sums sums = {.plan = plan};
+    const double stores = fc_winograd_chunks(&sums) ? 8 : 16; /* to L2, or L3 */
+    const double transforms = tiles * ((q + k) * points * stores + q * apart_cycles(&plan));
     const double panels = (double)fc_ceil_div(c->m, c->kernels->tile_rows);
     const double columns = (double)fc_ceil_div(plan.channels, c->kernels->tile_columns);
     const double products = 1.15 * points * tiles * panels * columns * fc_tile_step_cycles((double)c->m / panels);

@@ -1,0 +1,140 @@
+/* The transformed weight gradient: blocks of tiles that are added to it, and dw from it. */
+#include "winograd_sums.h"
+
+#include "blocking.h"
+
+ptrdiff_t fc_winograd_padded_channels(const fc_winograd_sums *sums)
+{
+    const ptrdiff_t width = sums->plan.c.kernels->tile_columns;
+    return fc_ceil_div(sums->channels, width) * width;
+}
+
+/* By whole panels of B. */
+void fc_winograd_cut_channels(fc_winograd_sums *sums, ptrdiff_t slabs)
+{
+    const fc_correlation *c = &sums->plan.c;
+    const ptrdiff_t width = c->kernels->tile_columns, panels = fc_ceil_div(sums->plan.channels, width);
+    sums->channels = fc_min(sums->plan.channels, fc_ceil_div(panels, slabs) * width);
+    sums->sum_ld = fc_odd_lines(c, sums->channels);
+}
+
+void fc_winograd_cut_filters(fc_winograd_sums *sums, ptrdiff_t slabs)
+{
+    const fc_correlation *c = &sums->plan.c;
+    sums->filters = fc_ceil_div(c->m, slabs);
+    sums->dy_ld = fc_odd_lines(c, sums->filters);
+}
+
+void fc_winograd_cut_rows(fc_winograd_sums *sums, ptrdiff_t blocks)
+{
+    const fc_winograd_plan *plan = &sums->plan;
+    sums->blocks = blocks;
+    sums->tiles = fc_ceil_div(plan->rows, blocks) * plan->tiles_w;
+    sums->x_step = fc_odd_lines(&plan->c, sums->tiles * fc_winograd_padded_channels(sums));
+    sums->dy_step = fc_odd_lines(&plan->c, sums->tiles * sums->dy_ld);
+    sums->sum_step = fc_odd_lines(&plan->c, sums->filters * sums->sum_ld);
+}
+
+fc_winograd_block fc_winograd_sum_rows(const fc_winograd_sums *sums, ptrdiff_t block)
+{
+    const fc_winograd_plan *plan = &sums->plan;
+    const ptrdiff_t first = fc_part(plan->rows, sums->blocks, block);
+    return fc_winograd_block_of(plan, first, fc_part(plan->rows, sums->blocks, block + 1) - first);
+}
+
+ptrdiff_t fc_winograd_vectors_of_x(const fc_winograd_sums *sums)
+{
+    return fc_ceil_div(sums->channels, sums->plan.c.kernels->lanes);
+}
+
+ptrdiff_t fc_winograd_vectors_of_dy(const fc_winograd_sums *sums)
+{
+    return fc_ceil_div(sums->filters, sums->plan.c.kernels->lanes);
+}
+
+void fc_winograd_transform_vector(const fc_winograd_sums *sums, const fc_winograd_sum_block *block, ptrdiff_t vector,
+                                  ptrdiff_t row, ptrdiff_t rows, char *image)
+{
+    const fc_winograd_plan *plan = &sums->plan;
+    const fc_correlation *c = &plan->c;
+    const ptrdiff_t lanes = c->kernels->lanes, width = c->kernels->tile_columns, of_x = fc_winograd_vectors_of_x(sums);
+    const int is_x = vector < of_x;
+    const fc_winograd_planes p = is_x ? fc_winograd_planes_of_x(plan) : fc_winograd_planes_of_y(plan);
+    const ptrdiff_t first = (is_x ? vector : vector - of_x) * lanes, channels = is_x ? sums->channels : sums->filters;
+    const ptrdiff_t origin = is_x ? sums->group * plan->channels + sums->first_channel
+                                  : sums->group * c->m + sums->first_filter;
+    char *to = is_x ? fc_at(c, block->x, first / width * width * block->rows.tiles + first % width)
+                    : fc_at(c, block->dy, first);
+    fc_winograd_transform_tiles(plan, &p, origin + first, fc_min(lanes, channels - first), &block->rows, row, rows, image,
+                                to, is_x ? width : sums->dy_ld, is_x ? sums->x_step : sums->dy_step);
+}
+
+void fc_winograd_multiply_point(const fc_winograd_sums *sums, const fc_winograd_sum_block *block, ptrdiff_t point,
+                                ptrdiff_t part, ptrdiff_t parts)
+{
+    const fc_correlation *c = &sums->plan.c;
+    const ptrdiff_t width = c->kernels->tile_columns, panels = fc_ceil_div(sums->filters, c->kernels->tile_rows);
+    const fc_parts rows = fc_equal_parts(sums->filters, panels);
+    const ptrdiff_t begin = fc_part(panels, parts, part), end = fc_part(panels, parts, part + 1);
+    const fc_winograd_range *range = fc_winograd_range_of(&sums->plan, &block->rows, (int)point);
+    const ptrdiff_t tiles = range->end - range->begin;
+    /* One at least: where there are none, the sum is zero. */
+    const ptrdiff_t depths = fc_max(1, fc_ceil_div(tiles, FC_WINOGRAD_GRADIENT_DEPTH));
+    const char *x = fc_at(c, block->x, point * sums->x_step), *dy = fc_at(c, block->dy, point * sums->dy_step);
+    char *sum = fc_at(c, block->sum, point * sums->sum_step);
+    fc_tile tile = {.a_step = sums->dy_ld, .ldb = width, .ldc = sums->sum_ld};
+    for (ptrdiff_t pc = 0; pc < depths; pc++) {
+        const ptrdiff_t t = range->begin + fc_part(tiles, depths, pc);
+        tile.depth = range->begin + fc_part(tiles, depths, pc + 1) - t;
+        tile.accumulate = block->accumulate || pc > 0;
+        for (ptrdiff_t q = 0; q < sums->channels; q += width) {
+            tile.columns = (int)fc_min(width, sums->channels - q);
+            tile.b = fc_at(c, x, q * block->rows.tiles + t * width);
+            for (ptrdiff_t ir = begin; ir < end; ir++) {
+                const ptrdiff_t m = fc_part_begin(rows, ir);
+                tile.rows = (int)(fc_part_begin(rows, ir + 1) - m);
+                tile.a = fc_at(c, dy, t * sums->dy_ld + m);
+                tile.c = fc_at(c, sum, m * sums->sum_ld + q);
+                c->kernels->gemm_tile(&tile);
+            }
+        }
+    }
+}
+
+/* Where the taps of a vector of channels lie in dw: by phases, whose channels are `phases` lanes apart. */
+static void store_taps(const fc_winograd_sums *sums, ptrdiff_t first, int channels, const char *taps, char *dw)
+{
+    const fc_winograd_plan *plan = &sums->plan;
+    const fc_correlation *c = &plan->c;
+    const ptrdiff_t lanes = c->kernels->lanes, square = plan->r * plan->r, phases = plan->phases;
+    if (sums->taps_in_order) {
+        c->kernels->store_strided(fc_at(c, dw, first * c->w_q), 1, c->w_q, taps, lanes, square, channels);
+        return;
+    }
+    for (ptrdiff_t lane = 0; lane < fc_min(phases, channels); lane++) {
+        const ptrdiff_t q = (first + lane) / phases, phase = (first + lane) % phases;
+        const ptrdiff_t count = fc_ceil_div(channels - lane, phases);
+        for (ptrdiff_t i = 0; i < square; i++) {
+            const int tap = plan->at[phase * square + i];
+            if (tap >= 0)
+                c->kernels->store_strided(fc_at(c, dw, q * c->w_q + c->tap[tap].weight), c->w_q, 0,
+                                          fc_at(c, taps, i * lanes + lane), phases, count, 1);
+        }
+    }
+}
+
+void fc_winograd_store_gradient(fc_winograd_sums *sums, const char *sum, ptrdiff_t m, char *taps)
+{
+    const fc_winograd_plan *plan = &sums->plan;
+    const fc_correlation *c = &plan->c;
+    const ptrdiff_t lanes = c->kernels->lanes;
+    char *dw = fc_at(c, c->weights, sums->group * c->w_group + (sums->first_filter + m) * c->w_m);
+    fc_winograd_gradient gradient = {.size = plan->size, .r = plan->r, .point_step = sums->sum_step, .taps = taps};
+    for (ptrdiff_t q = 0; q < sums->channels; q += lanes) {
+        gradient.sum = fc_at(c, sum, m * sums->sum_ld + q);
+        gradient.channels = (int)fc_min(lanes, sums->channels - q);
+        if (!c->kernels->winograd_gradient(&gradient))
+            atomic_store(&sums->not_finite, 1);
+        store_taps(sums, sums->first_channel + q, gradient.channels, taps, dw);
+    }
+}
