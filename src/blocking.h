@@ -36,7 +36,7 @@ enum { FC_WINOGRAD_GRADIENT_TILES = 448, FC_WINOGRAD_GRADIENT_DEPTH = 128, FC_WI
 
 /* Of few weights: bytes of a chunk's sum, and of a block's transformed x and dy, which share an L2; tiles in a block, at
  * least; chunks, at most. */
-enum { FC_WINOGRAD_CHUNK_SUM_BYTES = 896 << 10, FC_WINOGRAD_CHUNK_BYTES = 1 << 20 };
+enum { FC_WINOGRAD_CHUNK_SUM_BYTES = 768 << 10, FC_WINOGRAD_CHUNK_BYTES = 1 << 20 };
 enum { FC_WINOGRAD_CHUNK_TILES = 28, FC_WINOGRAD_CHUNKS = 16 };
 
 /* For all tiles to be one block: filters in a slab, at least, and slabs that channels are cut into for that, at most, if

@@ -15,7 +15,9 @@ void fc_winograd_cut_channels(fc_winograd_sums *sums, ptrdiff_t slabs)
     const fc_correlation *c = &sums->plan.c;
     const ptrdiff_t width = c->kernels->tile_columns, panels = fc_ceil_div(sums->plan.channels, width);
     sums->channels = fc_min(sums->plan.channels, fc_ceil_div(panels, slabs) * width);
-    sums->sum_ld = fc_odd_lines(c, sums->channels);
+    /* Rows of a single panel are read to their ends: they need not lie apart. */
+    sums->sum_ld = panels == 1 ? fc_ceil_div(sums->channels, c->kernels->lanes) * c->kernels->lanes
+                               : fc_odd_lines(c, sums->channels);
 }
 
 void fc_winograd_cut_filters(fc_winograd_sums *sums, ptrdiff_t slabs)
