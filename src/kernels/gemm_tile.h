@@ -62,12 +62,17 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
         FC_UNROLL
         for (int j = 0; j < vectors; j++)
             acc[i][j] = (vec){0};
-    if (tile->accumulate)
+    /* C's lines come while the products are summed. */
+    if (tile->accumulate || tile->ask_c)
         FC_UNROLL
         for (int i = 0; i < rows; i++)
             FC_UNROLL
             for (int j = 0; j < vectors; j++)
                 __builtin_prefetch((const real *)tile->c + i * tile->ldc + j * LANES, 1);
+    if (tile->ask_c)
+        FC_UNROLL
+        for (int i = 0; i < rows; i++)
+            __builtin_prefetch((const real *)tile->c + i * tile->ldc + tile->columns - 1, 1);
 
     const real *a = tile->a;
     const real *b = tile->b;

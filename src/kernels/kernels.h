@@ -31,6 +31,7 @@ typedef struct {
     void *c;
     ptrdiff_t ldc;
     int accumulate;           /* add to what C holds */
+    int ask_c;                /* C may lie beyond all caches, at any offset from a line: it is asked for first */
     int relu;                 /* epilogue: max(C, 0), handing NaN on */
     const void *row_bias;     /* epilogue: one value a row of C, or NULL */
     const void *column_bias;  /* epilogue: one value a column of C, or NULL */

@@ -185,6 +185,8 @@ static void FC_NAME(copy_matrix)(void *dst, ptrdiff_t row_step, ptrdiff_t column
             const int used = rows - i < LANES ? (int)(rows - i) : LANES;
             for (int j = 0; j < used; j++)
                 row[j] = (const real *)src + (i + j) * ld;
+            for (ptrdiff_t j = 0; j < columns && i + 2 * LANES < rows; j++)
+                __builtin_prefetch((real *)dst + i + 2 * LANES + j * column_step, 1);
             FC_NAME(pack_columns)((real *)dst + i, column_step, row, used, 1, columns);
         }
     } else {

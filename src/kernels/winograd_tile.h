@@ -138,6 +138,11 @@ FC_INLINE void FC_NAME(winograd_output_pixels)(const fc_winograd_output *out, co
     for (int i = 0; i < m * width; i++)
         y[i] = (vec){0};
     for (ptrdiff_t t = 0; t < out->tiles; t += group) {
+        /* Where the outputs go may lie beyond all caches. */
+        const ptrdiff_t end = t * m + width < out->columns ? t * m + width : out->columns;
+        for (ptrdiff_t row = 0; row < out->rows; row++)
+            for (int i = 0; i < out->channels; i++)
+                __builtin_prefetch((real *)out->y + i * out->channel_step + row * out->row_step + end - 1, 1);
         for (int i = 0; i < group && t + i < out->tiles; i++)
             FC_NAME(winograd_output_any)(out, t + i, size, m, y + i * m, width, residue);
         for (ptrdiff_t row = 0; row < out->rows; row++)
