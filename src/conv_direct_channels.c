@@ -124,7 +124,7 @@ static void multiply_panel(channels_task *task, const depth_chunk *chunk, ptrdif
         .ldb = width,
         .ask_step = job->ask_step,
         .ldc = job->buffered ? width : c->y_w,
-        .ask_c = !job->buffered,
+        .ask_c = !job->buffered && job->gemm.ask_c,
     };
     char *y = fc_at(c, c->y, task->n * c->y_n + channel * c->y_c + task->row * c->y_h), *to = y;
     ptrdiff_t row_step = c->y_h;

@@ -179,7 +179,7 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
                 .ask_step = c->x_c,
                 .ldc = in_place ? c->y_c : rows * c->ow,
                 .accumulate = part.k > 0,
-                .ask_c = in_place,
+                .ask_c = in_place && job->gemm.ask_c,
             };
             const int last = part.k + tile.depth == depth;
             tile.relu = c->relu && last;

@@ -158,7 +158,7 @@ void fc_gemm_block(const fc_gemm *g, ptrdiff_t a0, ptrdiff_t a1, ptrdiff_t b0, p
                 .ldb = width,
                 .ldc = g->c ? g->ldc : columns,
                 .accumulate = pc > 0 || g->accumulate,
-                .ask_c = g->c != NULL,
+                .ask_c = g->c && g->ask_c,
                 .relu = g->relu && last,
                 .row_bias = last ? g->row_bias : NULL,
                 .column_bias = last ? g->column_bias : NULL,

@@ -34,6 +34,7 @@ typedef struct {
     ptrdiff_t ldc;
     fc_store_c store;
     int accumulate;           /* add to what C holds (in place only) */
+    int ask_c;                /* C in place lies beyond L2 */
     int relu;
     const char *row_bias, *column_bias;
 } fc_gemm;

@@ -1,6 +1,7 @@
 /* Packing of weights: any strides, so that forward, transposed and either layout share it. */
 #include "pack_weights.h"
 
+#include "blocking.h"
 #include "parallel.h"
 
 fc_tap_range fc_steps_of_tap(const fc_correlation *c, ptrdiff_t t, ptrdiff_t k, ptrdiff_t depth)
@@ -85,6 +86,11 @@ void fc_pack_weight_panel(const fc_correlation *c, fc_lanes lanes, ptrdiff_t gro
     }
 }
 
+static double output_bytes(const fc_correlation *c)
+{
+    return (double)(c->n * c->oh * c->ow) * (double)(c->groups * c->m) * (double)c->element;
+}
+
 fc_gemm fc_correlation_gemm(const fc_correlation *c, fc_lanes lanes)
 {
     const ptrdiff_t pixels = c->oh * c->ow;
@@ -94,6 +100,7 @@ fc_gemm fc_correlation_gemm(const fc_correlation *c, fc_lanes lanes)
         .m = lanes == FC_LANES_PIXELS ? c->m : pixels,
         .n = lanes == FC_LANES_PIXELS ? pixels : c->m,
         .k = fc_depth(c),
+        .ask_c = output_bytes(c) > (fc_depth(c) < FC_ASKED_DEPTH ? FC_ASKED_SHORT_BYTES : FC_ASKED_OUTPUT_BYTES),
         .relu = c->relu,
     };
 }
