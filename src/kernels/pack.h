@@ -183,6 +183,13 @@ static void FC_NAME(copy_matrix)(void *dst, ptrdiff_t row_step, ptrdiff_t column
         for (ptrdiff_t i = 0; i < rows; i += LANES) {
             const void *row[LANES];
             const int used = rows - i < LANES ? (int)(rows - i) : LANES;
+            /* The last of 7 x 7 pixels, say: a transpose takes as long as for a vector of them. */
+            if (used < LANES / 4) {
+                for (ptrdiff_t j = 0; j < columns; j++)
+                    for (int s = 0; s < used; s++)
+                        ((real *)dst)[i + s + j * column_step] = ((const real *)src)[(i + s) * ld + j];
+                break;
+            }
             for (int j = 0; j < used; j++)
                 row[j] = (const real *)src + (i + j) * ld;
             for (ptrdiff_t j = 0; j < columns && i + 2 * LANES < rows; j++)
