@@ -12,21 +12,16 @@ typedef struct {
     char *chunk_sums, *scratch;
 } chunks_job;
 
-static size_t sum_bytes(const fc_winograd_sums *sums)
-{
-    return (size_t)(sums->plan.points * sums->sum_step) * sums->plan.c.element;
-}
-
 ptrdiff_t fc_winograd_chunks(fc_winograd_sums *sums)
 {
     const fc_winograd_plan *plan = &sums->plan;
+    const ptrdiff_t point_bytes = plan->points * (ptrdiff_t)plan->c.element;
     fc_winograd_cut_channels(sums, 1);
     fc_winograd_cut_filters(sums, 1);
-    fc_winograd_cut_rows(sums, 1);
-    const ptrdiff_t tiles = plan->rows * plan->tiles_w;
-    const ptrdiff_t bytes = plan->points * (ptrdiff_t)plan->c.element * (fc_winograd_padded_channels(sums) + sums->dy_ld);
-    if (sum_bytes(sums) > FC_WINOGRAD_CHUNK_SUM_BYTES)
+    if ((double)plan->c.m * (double)sums->sum_ld * (double)point_bytes > FC_WINOGRAD_CHUNK_SUM_BYTES)
         return 0;
+    const ptrdiff_t tiles = plan->rows * plan->tiles_w;
+    const ptrdiff_t bytes = point_bytes * (fc_winograd_padded_channels(sums) + sums->dy_ld);
     const ptrdiff_t most = fc_min(FC_WINOGRAD_GRADIENT_DEPTH, FC_WINOGRAD_CHUNK_BYTES / bytes) / plan->tiles_w;
     const ptrdiff_t blocks = fc_max(fc_ceil_div(plan->rows, fc_max(1, most)), fc_min(4, tiles / FC_WINOGRAD_CHUNK_TILES));
     if (blocks < 2 || blocks > plan->rows)
@@ -74,7 +69,8 @@ static void store_filter(void *context, ptrdiff_t m, int thread)
 void fc_winograd_sum_chunks(fc_winograd_sums *sums, ptrdiff_t chunks, int threads, fc_workspace *workspace)
 {
     const fc_winograd_plan *plan = &sums->plan;
-    chunks_job job = {.sums = sums, .chunks = chunks, .sum_bytes = sum_bytes(sums)};
+    chunks_job job = {.sums = sums, .chunks = chunks};
+    job.sum_bytes = (size_t)(plan->points * sums->sum_step) * plan->c.element;
     fc_workspace sizes = {0};
     fc_take(&sizes, fc_winograd_image_bytes(plan));
     fc_take(&sizes, (size_t)(plan->points * sums->x_step) * plan->c.element);
