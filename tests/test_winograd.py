@@ -24,7 +24,7 @@ def bound(dtype, terms, algo="winograd", units=100):
 
     As many times that as the documented error of a variant is larger.
     """
-    times = 5 if algo in FAST else 1.5 if algo in ("F(3x3,5x5)", "winograd") else 1
+    times = 5 if algo in FAST else 2 if algo in ("F(3x3,5x5)", "winograd") else 1
     return times * units * float(np.finfo(dtype).eps) * np.sqrt(terms)
 
 
