@@ -70,7 +70,7 @@ typedef struct {
 /* Winograd's transforms F(m x m, r x r) with size = m + r - 1: size^2 points, which lie point_step apart. Where a variant
  * has edges, its tiles may be smaller at the lower and right edges of an image: of `height` and `edge_width` pixels, and
  * points, a side, which are the first ones and infinity. */
-static inline int fc_winograd_has_edges(int size) { return size == 6 || size == 7; }
+static inline int fc_winograd_has_edges(int size) { return size < 8; }
 
 /* Rows of pixels of at most a vector of channels, laid side by side in a vector; channel_step or column_step is 1. So many
  * vectors of zeros come before the first row, between two, and after the last. */

@@ -129,6 +129,8 @@ FC_INLINE void FC_NAME(winograd_edge_output_line)(vec *y, const int step, const 
 static void FC_NAME(winograd_edge_input_lines)(vec *d, int step, int next, int count, int points, int size)
 {
     switch (10 * size + points) {
+        case 43: FC_WINOGRAD_LINES(FC_NAME(winograd_edge_input_line)(v, step, 4, 3)) break;
+        case 44: FC_WINOGRAD_LINES(FC_NAME(winograd_input_line)(v, step, 4)) break;
         case 63: FC_WINOGRAD_LINES(FC_NAME(winograd_edge_input_line)(v, step, 6, 3)) break;
         case 64: FC_WINOGRAD_LINES(FC_NAME(winograd_edge_input_line)(v, step, 6, 4)) break;
         case 65: FC_WINOGRAD_LINES(FC_NAME(winograd_edge_input_line)(v, step, 6, 5)) break;
@@ -144,6 +146,8 @@ static void FC_NAME(winograd_edge_input_lines)(vec *d, int step, int next, int c
     static void FC_NAME(name)(vec *d, int step, int next, int count, int points, int size, int r)       \
     {                                                                                                   \
         switch (100 * size + 10 * points + r) {                                                         \
+            case 433: FC_WINOGRAD_LINES(FC_NAME(edge_line)(v, step, 4, 3, 1)) break;                    \
+            case 443: FC_WINOGRAD_LINES(FC_NAME(whole_line)(v, step, 4, 2)) break;                      \
             case 633: FC_WINOGRAD_LINES(FC_NAME(edge_line)(v, step, 6, 3, 1)) break;                    \
             case 643: FC_WINOGRAD_LINES(FC_NAME(edge_line)(v, step, 6, 4, 2)) break;                    \
             case 653: FC_WINOGRAD_LINES(FC_NAME(edge_line)(v, step, 6, 5, 3)) break;                    \
