@@ -7,10 +7,21 @@
 
 typedef struct {
     fc_winograd_sums *sums;
-    ptrdiff_t chunks;
-    size_t sum_bytes, scratch_bytes;
+    ptrdiff_t chunks, chunk_step;  /* and elements between their sums */
+    size_t scratch_bytes;
     char *chunk_sums, *scratch;
 } chunks_job;
+
+/* The pieces of a thread's scratch; the image is first, and takes the taps in the end. */
+static fc_winograd_sum_block lay_out(const fc_winograd_sums *sums, fc_workspace *scratch, char **image)
+{
+    const fc_winograd_plan *plan = &sums->plan;
+    fc_winograd_sum_block block = {.accumulate = 0};
+    *image = fc_take(scratch, fc_winograd_image_bytes(plan));
+    block.x = fc_take(scratch, (size_t)(plan->points * sums->x_step) * plan->c.element);
+    block.dy = fc_take(scratch, (size_t)(plan->points * sums->dy_step) * plan->c.element);
+    return block;
+}
 
 ptrdiff_t fc_winograd_chunks(fc_winograd_sums *sums)
 {
@@ -35,12 +46,10 @@ static void sum_chunk(void *context, ptrdiff_t chunk, int thread)
 {
     const chunks_job *job = context;
     const fc_winograd_sums *sums = job->sums;
-    const fc_correlation *c = &sums->plan.c;
     fc_workspace scratch = {.base = job->scratch + (size_t)thread * job->scratch_bytes};
-    fc_winograd_sum_block block = {.sum = job->chunk_sums + (size_t)chunk * job->sum_bytes};
-    char *image = fc_take(&scratch, fc_winograd_image_bytes(&sums->plan));
-    block.x = fc_take(&scratch, (size_t)(sums->plan.points * sums->x_step) * c->element);
-    block.dy = fc_take(&scratch, (size_t)(sums->plan.points * sums->dy_step) * c->element);
+    char *image;
+    fc_winograd_sum_block block = lay_out(sums, &scratch, &image);
+    block.sum = fc_at(&sums->plan.c, job->chunk_sums, chunk * job->chunk_step);
     const ptrdiff_t vectors = fc_winograd_vectors_of_x(sums) + fc_winograd_vectors_of_dy(sums);
     const ptrdiff_t end = fc_part(sums->blocks, job->chunks, chunk + 1);
     for (ptrdiff_t i = fc_part(sums->blocks, job->chunks, chunk); i < end; i++) {
@@ -61,7 +70,7 @@ static void store_filter(void *context, ptrdiff_t m, int thread)
     const fc_correlation *c = &sums->plan.c;
     for (ptrdiff_t point = 0; point < sums->plan.points; point++) {
         char *row = fc_at(c, job->chunk_sums, point * sums->sum_step + m * sums->sum_ld);
-        c->kernels->sum_partials(row, row, (ptrdiff_t)(job->sum_bytes / c->element), job->chunks, sums->channels);
+        c->kernels->sum_partials(row, row, job->chunk_step, job->chunks, sums->channels);
     }
     fc_winograd_store_gradient(job->sums, job->chunk_sums, m, job->scratch + (size_t)thread * job->scratch_bytes);
 }
@@ -69,14 +78,12 @@ static void store_filter(void *context, ptrdiff_t m, int thread)
 void fc_winograd_sum_chunks(fc_winograd_sums *sums, ptrdiff_t chunks, int threads, fc_workspace *workspace)
 {
     const fc_winograd_plan *plan = &sums->plan;
-    chunks_job job = {.sums = sums, .chunks = chunks};
-    job.sum_bytes = (size_t)(plan->points * sums->sum_step) * plan->c.element;
+    chunks_job job = {.sums = sums, .chunks = chunks, .chunk_step = plan->points * sums->sum_step};
     fc_workspace sizes = {0};
-    fc_take(&sizes, fc_winograd_image_bytes(plan));
-    fc_take(&sizes, (size_t)(plan->points * sums->x_step) * plan->c.element);
-    fc_take(&sizes, (size_t)(plan->points * sums->dy_step) * plan->c.element);
+    char *image;
+    lay_out(sums, &sizes, &image);
     job.scratch_bytes = sizes.used;
-    job.chunk_sums = fc_take(workspace, (size_t)chunks * job.sum_bytes);
+    job.chunk_sums = fc_take(workspace, (size_t)(chunks * job.chunk_step) * plan->c.element);
     job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
     for (sums->group = 0; workspace->base && sums->group < plan->c.groups; sums->group++) {
         fc_parallel_for(threads, chunks, sum_chunk, &job);

@@ -27,7 +27,7 @@ typedef struct {
     int accumulate;
 } fc_winograd_sum_block;
 
-/* Channels, filters and tiles in memory: whole panels of channels, and all steps. */
+/* Channels as panels of B hold them; and how many slabs, or blocks of rows, there are: the steps follow from them. */
 ptrdiff_t fc_winograd_padded_channels(const fc_winograd_sums *sums);
 void fc_winograd_cut_channels(fc_winograd_sums *sums, ptrdiff_t slabs);
 void fc_winograd_cut_filters(fc_winograd_sums *sums, ptrdiff_t slabs);

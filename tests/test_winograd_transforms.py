@@ -201,7 +201,7 @@ def test_float32_weight_gradients_are_within_the_documented_error(isa, rng, vari
     assert worst <= 3e-5
 
 
-def test_long_sums_of_a_weight_gradient_are_other_variants(rng):
+def test_long_sums_of_a_weight_gradient_are_other_variants():
     x, dy = np.zeros((2, 1, 275, 276), np.float32), np.zeros((2, 1, 271, 272), np.float32)
     backward_weight(dy[:1], x[:1], (1, 1, 5, 5), algo="F(3x3,5x5)")  # 91 x 91 tiles
     with pytest.raises(ValueError, match="16,384 tiles"):
