@@ -87,6 +87,9 @@ enum {
  * row, so that its tiles are full whatever the width. */
 enum { FC_DIRECT_C_BYTES = 256 << 10, FC_DIRECT_MERGED_PIXELS = 1024 };
 
+/* A panel of weights that a thread keeps for its next task, a part of L2. */
+enum { FC_KEPT_WEIGHTS_BYTES = 512 << 10 };
+
 /* The direct weight gradient with lanes along filters: sums of one panel of filters, and of all panels of a task, in a
  * part of L2; pixels of a unit. */
 enum { FC_GRADIENT_PANEL_BYTES = 192 << 10, FC_GRADIENT_SUM_BYTES = 384 << 10, FC_GRADIENT_PIXELS = 1024 };

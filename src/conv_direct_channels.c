@@ -6,6 +6,7 @@
  * all pixels of a block pass.
  */
 #include <math.h>
+#include <stdint.h>
 
 #include "blocking.h"
 #include "conv_direct.h"
@@ -21,22 +22,25 @@ typedef struct {
     int buffered;                /* y is turned: its channels do not lie side by side */
     ptrdiff_t height, width;     /* rows of outputs and pixels of a row: of y, or all in one row */
     ptrdiff_t rows;              /* in a block */
-    ptrdiff_t row_blocks, filter_blocks;
+    ptrdiff_t row_blocks, pixel_blocks, filter_blocks;
     ptrdiff_t chunk;             /* depth blocks whose channels are copied at once */
     fc_image_block block;
     const char *packed;          /* all weights, or NULL: each task packs a panel when it comes to it */
     ptrdiff_t ask_step;          /* elements of the next image that are asked for at each step, or 0 */
     ptrdiff_t *offset;           /* of every step of the reduction, from the first channel of its chunk */
     size_t group_bytes, image_bytes, c_bytes, scratch_bytes;
-    int packs_first;             /* weights that more than one task uses */
+    int packs_first;             /* weights that more than one image or block of rows uses */
+    ptrdiff_t *kept;             /* the panel of weights that a thread's scratch keeps for its next task, or -1 */
     char *scratch;
 } channels_job;
 
-/* One task: rows [row, row + rows) of an image's group, panels [p0, p1) of filters. */
+/* One task: rows [row, row + rows) of an image's group, of each the pixels [pixel, pixel + width), panels [p0, p1) of
+ * filters. */
 typedef struct {
     const channels_job *job;
-    ptrdiff_t n, group, row, rows, p0, p1;
+    ptrdiff_t n, group, row, rows, pixel, width, p0, p1;
     char *image, *c_block, *weights;
+    int packs;                   /* weights; else they are there */
     const char *ask;             /* what is asked for next, or NULL */
 } channels_task;
 
@@ -84,8 +88,8 @@ static void multiply_rows(channels_task *task, fc_tile *tile, const char *image,
 {
     const channels_job *job = task->job;
     const fc_correlation *c = job->c;
-    const ptrdiff_t panels = fc_ceil_div(job->width, c->kernels->tile_rows);
-    const fc_parts pixels = fc_equal_parts(job->width, panels);
+    const ptrdiff_t panels = fc_ceil_div(task->width, c->kernels->tile_rows);
+    const fc_parts pixels = fc_equal_parts(task->width, panels);
     const ptrdiff_t image_row = job->in_place ? c->x_h : fc_block_row_step(&job->block, c);
     for (ptrdiff_t j = 0; j < task->rows; j++)
         for (ptrdiff_t i = 0; i < panels; i++) {
@@ -108,8 +112,10 @@ static const char *panel_of_weights(const channels_task *task, ptrdiff_t panel, 
     const ptrdiff_t first = panel * c->kernels->tile_columns, count = fc_min(c->kernels->tile_columns, c->m - first);
     if (job->packed)
         return fc_gemm_packed_b(&job->gemm, job->packed + (size_t)task->group * job->group_bytes, depth_block, panel);
-    fc_pack_weight_panel(c, FC_LANES_CHANNELS, task->group, first, count, k, depth, task->weights);
-    return task->weights;
+    char *weights = job->pixel_blocks > 1 ? fc_at(c, task->weights, k * c->kernels->tile_columns) : task->weights;
+    if (task->packs)
+        fc_pack_weight_panel(c, FC_LANES_CHANNELS, task->group, first, count, k, depth, weights);
+    return weights;
 }
 
 /* One panel of filters through the depth blocks of a chunk. */
@@ -126,10 +132,11 @@ static void multiply_panel(channels_task *task, const depth_chunk *chunk, ptrdif
         .ldc = job->buffered ? width : c->y_w,
         .ask_c = !job->buffered && job->gemm.ask_c,
     };
-    char *y = fc_at(c, c->y, task->n * c->y_n + channel * c->y_c + task->row * c->y_h), *to = y;
+    const ptrdiff_t first = task->n * c->y_n + channel * c->y_c + task->row * c->y_h + task->pixel * c->y_w;
+    char *y = fc_at(c, c->y, first), *to = y;
     ptrdiff_t row_step = c->y_h;
     if (job->buffered) {
-        row_step = job->width * width;
+        row_step = task->width * width;
         to = fc_at(c, task->c_block, job->chunk < blocks ? (panel - task->p0) * task->rows * row_step : 0);
     }
     for (ptrdiff_t i = chunk->i; i < chunk->i + chunk->blocks; i++) {
@@ -149,14 +156,17 @@ static void multiply_panel(channels_task *task, const depth_chunk *chunk, ptrdif
     const ptrdiff_t merged = c->y_h == c->ow * c->y_w ? task->rows : 1;
     for (ptrdiff_t j = 0; j < task->rows; j += merged)
         c->kernels->store_strided(fc_at(c, y, j * c->y_h), c->y_w, c->y_c, fc_at(c, to, j * row_step), width,
-                                  merged * job->width, tile.columns);
+                                  merged * task->width, tile.columns);
 }
 
 static void run_task(void *context, ptrdiff_t index, int thread)
 {
     const channels_job *job = context;
     const fc_correlation *c = job->c;
-    const ptrdiff_t panels = fc_b_panels(&job->gemm), filters = index % job->filter_blocks;
+    /* Parts of the pixels follow each other: a thread reads few panels of weights, and packs each once. */
+    const ptrdiff_t panels = fc_b_panels(&job->gemm), pixels = index % job->pixel_blocks;
+    index /= job->pixel_blocks;
+    const ptrdiff_t filters = index % job->filter_blocks;
     index /= job->filter_blocks;
     const ptrdiff_t row_block = index % job->row_blocks, product = index / job->row_blocks;
     channels_task task = {
@@ -164,20 +174,27 @@ static void run_task(void *context, ptrdiff_t index, int thread)
         .n = product / c->groups,
         .group = product % c->groups,
         .row = fc_part(job->height, job->row_blocks, row_block),
+        .pixel = fc_part(job->width, job->pixel_blocks, pixels),
         .p0 = fc_part(panels, job->filter_blocks, filters),
         .p1 = fc_part(panels, job->filter_blocks, filters + 1),
         .image = job->scratch + (size_t)thread * job->scratch_bytes,
     };
     task.rows = fc_part(job->height, job->row_blocks, row_block + 1) - task.row;
+    task.width = fc_part(job->width, job->pixel_blocks, pixels + 1) - task.pixel;
     task.c_block = task.image + job->image_bytes;
     task.weights = task.c_block + job->c_bytes;
+    if (!job->packed) {
+        const ptrdiff_t panel = task.group * panels + task.p0;
+        task.packs = job->pixel_blocks == 1 || job->kept[thread] != panel;
+        job->kept[thread] = panel;
+    }
     const char *x = fc_at(c, c->x, task.n * c->x_n + task.group * c->q * c->x_c);
     if (job->ask_step && task.n + 1 < c->n)
         task.ask = fc_at(c, x, c->x_n);
     const ptrdiff_t blocks = fc_depth_blocks(fc_depth(c));
     for (ptrdiff_t i = 0; i < blocks; i += job->chunk) {
         const depth_chunk chunk = chunk_at(job, i);
-        const char *image = fc_at(c, x, chunk.q * c->x_c + (job->in_place ? task.row * c->x_h : 0));
+        const char *image = fc_at(c, x, chunk.q * c->x_c + (job->in_place ? task.row * c->x_h + task.pixel : 0));
         if (!job->in_place) {
             fc_fill_image_block(&job->block, c, image, chunk.channels, task.row, task.rows, task.image);
             image = task.image;
@@ -192,6 +209,33 @@ static double image_bytes(const channels_job *job)
 {
     const fc_correlation *c = job->c;
     return (double)c->q * (double)fc_image_block_for(c, job->rows).plane * (double)c->element;
+}
+
+/* One panel of weights. */
+static size_t kept_bytes(const channels_job *job)
+{
+    const fc_correlation *c = job->c;
+    return (size_t)(fc_depth(c) * c->kernels->tile_columns) * c->element;
+}
+
+/* One row of pixels in parts, where its tasks would leave threads without work: 3 panels of filters are two for one of
+ * two threads, 6 halves are three for each. */
+static ptrdiff_t choose_pixel_blocks(const channels_job *job, int threads)
+{
+    const fc_correlation *c = job->c;
+    const ptrdiff_t tasks = c->n * c->groups * job->filter_blocks;
+    if (!job->in_place || job->height > 1 || (!c->packed && kept_bytes(job) > FC_KEPT_WEIGHTS_BYTES))
+        return 1;
+    ptrdiff_t best = 1, least = PTRDIFF_MAX;
+    for (ptrdiff_t blocks = 1; blocks <= fc_min(threads, job->width); blocks++) {
+        const ptrdiff_t tiles = fc_ceil_div(fc_ceil_div(job->width, blocks), c->kernels->tile_rows);
+        const ptrdiff_t longest = fc_ceil_div(tasks * blocks, threads) * tiles;
+        if (longest < least) {
+            least = longest;
+            best = blocks;
+        }
+    }
+    return best;
 }
 
 /* Rows of a block: few enough for all threads to have work and for its image and outputs to stay in L2, enough for a
@@ -224,6 +268,7 @@ static void plan_block(channels_job *job, int threads)
         job->block = fc_image_block_for(c, job->rows);
     /* Each block of filters copies the image again. */
     job->filter_blocks = fc_min(panels, fc_ceil_div(job->in_place ? wanted : threads, products * job->row_blocks));
+    job->pixel_blocks = choose_pixel_blocks(job, threads);
 }
 
 /* Images that come from beyond L2, a task each: while one is multiplied, all of the next is asked for. */
@@ -231,8 +276,8 @@ static ptrdiff_t choose_ask_step(const channels_job *job)
 {
     const fc_correlation *c = job->c;
     const double image = (double)(c->groups * c->q) * (double)(c->h * c->w) * (double)c->element;
-    if (!job->in_place || c->groups * job->row_blocks * job->filter_blocks > 1 || image > FC_ASKED_NEXT_BYTES ||
-        image * (double)c->n <= FC_ASKED_IMAGE_BYTES)
+    if (!job->in_place || c->groups * job->row_blocks * job->pixel_blocks * job->filter_blocks > 1 ||
+        image > FC_ASKED_NEXT_BYTES || image * (double)c->n <= FC_ASKED_IMAGE_BYTES)
         return 0;
     const ptrdiff_t tiles = fc_b_panels(&job->gemm) * job->height * fc_ceil_div(job->width, c->kernels->tile_rows);
     return fc_ceil_div(c->h * c->w, tiles);
@@ -276,7 +321,7 @@ static int plan(channels_job *job, const fc_correlation *c, int threads)
     job->c_bytes = sizes.used - job->image_bytes;
     job->packs_first = !c->packed && c->n * job->row_blocks > 1;
     if (!c->packed && !job->packs_first)
-        fc_take(&sizes, (size_t)(FC_DEPTH_BLOCK * columns) * c->element);
+        fc_take(&sizes, job->pixel_blocks > 1 ? kept_bytes(job) : (size_t)(FC_DEPTH_BLOCK * columns) * c->element);
     job->scratch_bytes = sizes.used;
     return 1;
 }
@@ -289,12 +334,15 @@ void fc_direct_channels_correlate(const fc_correlation *c, int threads, fc_works
     char *fresh = NULL;
     if (job.packs_first)
         job.packed = fresh = fc_take(workspace, (size_t)c->groups * job.group_bytes);
-    const ptrdiff_t tasks = c->n * c->groups * job.row_blocks * job.filter_blocks;
+    const ptrdiff_t tasks = c->n * c->groups * job.row_blocks * job.pixel_blocks * job.filter_blocks;
     threads = (int)fc_min(threads, tasks);
     job.offset = fc_take(workspace, (size_t)fc_depth(c) * sizeof *job.offset);
     job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    job.kept = fc_take(workspace, (size_t)threads * sizeof *job.kept);
     if (!workspace->base)
         return;
+    for (int i = 0; i < threads; i++)
+        job.kept[i] = -1;
     if (fresh)
         fc_pack_all_weights(c, FC_LANES_CHANNELS, threads, fresh);
     fill_offsets(&job);
