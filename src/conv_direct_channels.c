@@ -224,7 +224,10 @@ static ptrdiff_t choose_pixel_blocks(const channels_job *job, int threads)
 {
     const fc_correlation *c = job->c;
     const ptrdiff_t tasks = c->n * c->groups * job->filter_blocks;
-    if (!job->in_place || job->height > 1 || (!c->packed && kept_bytes(job) > FC_KEPT_WEIGHTS_BYTES))
+    /* Tasks that pack keep one panel. */
+    const int packs = !c->packed && c->n == 1;
+    const int keeps = kept_bytes(job) <= FC_KEPT_WEIGHTS_BYTES && job->filter_blocks == fc_b_panels(&job->gemm);
+    if (!job->in_place || job->height > 1 || (packs && !keeps))
         return 1;
     ptrdiff_t best = 1, least = PTRDIFF_MAX;
     for (ptrdiff_t blocks = 1; blocks <= fc_min(threads, job->width); blocks++) {
