@@ -205,10 +205,11 @@ static void run_task(void *context, ptrdiff_t index, int thread)
 }
 
 /* The image of a block with all channels. */
-static double image_bytes(const channels_job *job)
+static double image_bytes(channels_job *job)
 {
     const fc_correlation *c = job->c;
-    return (double)c->q * (double)fc_image_block_for(c, job->rows).plane * (double)c->element;
+    fc_image_block_resize(&job->block, c, job->rows);
+    return (double)c->q * (double)job->block.plane * (double)c->element;
 }
 
 /* One panel of weights. */
@@ -254,6 +255,7 @@ static void plan_block(channels_job *job, int threads)
     job->chunk = blocks;
     job->rows = fc_min(job->height, most);
     if (!job->in_place) {
+        job->block = fc_image_block_for(c, job->rows);
         if (job->rows < job->height || image_bytes(job) > FC_DIRECT_IMAGE_BYTES || products * panels < wanted)
             job->rows = fc_min(most, fc_max(fewest, fc_ceil_div(job->height, fc_ceil_div(wanted, products))));
         while (job->rows > fewest && image_bytes(job) > FC_DIRECT_IMAGE_BYTES)
@@ -268,7 +270,7 @@ static void plan_block(channels_job *job, int threads)
         job->row_blocks = fc_min(job->height, fc_ceil_div(job->row_blocks, threads) * threads);
     job->rows = fc_ceil_div(job->height, job->row_blocks);
     if (!job->in_place)
-        job->block = fc_image_block_for(c, job->rows);
+        fc_image_block_resize(&job->block, c, job->rows);
     /* Each block of filters copies the image again. */
     job->filter_blocks = fc_min(panels, fc_ceil_div(job->in_place ? wanted : threads, products * job->row_blocks));
     job->pixel_blocks = choose_pixel_blocks(job, threads);

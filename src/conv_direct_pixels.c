@@ -65,8 +65,9 @@ static ptrdiff_t choose_rows(const fc_correlation *c, int threads)
     const ptrdiff_t channels = most_channels(c);
     const ptrdiff_t wanted = fc_ceil_div(4 * threads, c->n * c->groups);
     ptrdiff_t rows = fc_ceil_div(c->oh, threads > 1 ? fc_min(wanted, c->oh) : 1);
+    fc_image_block b = fc_image_block_for(c, rows);
     for (; rows > 1; rows = fc_ceil_div(rows, 2)) {
-        const fc_image_block b = fc_image_block_for(c, rows);
+        fc_image_block_resize(&b, c, rows);
         if (!fc_image_block_overflows(&b, c) && image_bytes(c, &b, channels) <= FC_IMAGE_BLOCK_BYTES)
             break;
     }

@@ -101,8 +101,9 @@ static ptrdiff_t rows_of_unit(const fc_correlation *c)
 {
     const ptrdiff_t row_bytes = fc_ceil_div(c->ow, c->kernels->lanes) * c->kernels->lanes * (ptrdiff_t)c->element;
     ptrdiff_t rows = fc_min(c->oh, fc_max(1, FC_IMAGE_BLOCK_BYTES / 16 / row_bytes));
+    fc_image_block b = fc_image_block_for(c, rows);
     for (; rows > 1; rows = fc_ceil_div(rows, 2)) {
-        const fc_image_block b = fc_image_block_for(c, rows);
+        fc_image_block_resize(&b, c, rows);
         if (!fc_image_block_overflows(&b, c) && b.plane * (ptrdiff_t)c->element <= FC_IMAGE_BLOCK_BYTES / 4)
             break;
     }

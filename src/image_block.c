@@ -3,9 +3,21 @@
 #include "blocking.h"
 #include "im2col.h"
 
+void fc_image_block_resize(fc_image_block *b, const fc_correlation *c, ptrdiff_t rows)
+{
+    b->rows = rows;
+    /* An odd number of cache lines a plane: channels must not share the sets of a cache. */
+    const ptrdiff_t line = (ptrdiff_t)(64 / c->element);
+    const double plane = ((double)(rows - 1) * (double)c->stride_h + (double)b->span_h + 1) * (double)b->phases *
+                         (double)b->phase_length;
+    b->plane = plane * (double)c->element > FC_SCRATCH_LIMIT
+                   ? PTRDIFF_MAX
+                   : (fc_ceil_div(((rows - 1) * c->stride_h + b->span_h + 1) * b->row_length, line) | 1) * line;
+}
+
 fc_image_block fc_image_block_for(const fc_correlation *c, ptrdiff_t rows)
 {
-    fc_image_block b = {.low_h = c->tap[0].h, .low_w = c->tap[0].w, .rows = rows};
+    fc_image_block b = {.low_h = c->tap[0].h, .low_w = c->tap[0].w};
     ptrdiff_t high_h = b.low_h, high_w = b.low_w;
     for (ptrdiff_t t = 1; t < c->taps; t++) {
         b.low_h = fc_min(b.low_h, c->tap[t].h), high_h = fc_max(high_h, c->tap[t].h);
@@ -17,15 +29,7 @@ fc_image_block fc_image_block_for(const fc_correlation *c, ptrdiff_t rows)
     /* Whole vectors are read, so rows end with the slack of one. */
     b.phase_length = fc_ceil_div(c->ow, lanes) * lanes + span_w / c->stride_w;
     b.row_length = b.phases * b.phase_length;
-    /* An odd number of cache lines a plane: channels must not share the sets of a cache. */
-    const ptrdiff_t line = (ptrdiff_t)(64 / c->element);
-    const double plane = ((double)(rows - 1) * (double)c->stride_h + (double)b.span_h + 1) * (double)b.phases *
-                         (double)b.phase_length;
-    if (plane * (double)c->element > FC_SCRATCH_LIMIT) {
-        b.plane = PTRDIFF_MAX;
-        return b;
-    }
-    b.plane = (fc_ceil_div(((rows - 1) * c->stride_h + b.span_h + 1) * b.row_length, line) | 1) * line;
+    fc_image_block_resize(&b, c, rows);
     return b;
 }
 

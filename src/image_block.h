@@ -17,6 +17,8 @@ typedef struct {
 
 /* The block for `rows` output rows; `overflows` tells that its plane alone is beyond the scratch limit. */
 fc_image_block fc_image_block_for(const fc_correlation *c, ptrdiff_t rows);
+/* Another number of rows: the taps are not looked through again, which takes longer than all the rest of a small plan. */
+void fc_image_block_resize(fc_image_block *b, const fc_correlation *c, ptrdiff_t rows);
 int fc_image_block_overflows(const fc_image_block *b, const fc_correlation *c);
 /* Where tap t begins, relative to the block's output row and column 0. */
 ptrdiff_t fc_tap_offset(const fc_image_block *b, const fc_correlation *c, ptrdiff_t t);
