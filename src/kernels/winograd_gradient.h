@@ -3,12 +3,13 @@
 
 FC_INLINE void FC_NAME(winograd_tile_filter_of)(const fc_winograd_lanes *lanes, const int size, const int m)
 {
-    const ptrdiff_t tiles = FC_NAME(winograd_whole_tiles)(lanes, size);
-    for (ptrdiff_t t = 0; t < tiles; t++) {
+    const ptrdiff_t tiles = FC_NAME(winograd_whole_tiles)(lanes, size), step = lanes->point_step, ld = lanes->ld;
+    real *to = lanes->transformed;
+    for (ptrdiff_t t = 0; t < tiles; t++, to += ld) {
         vec d[FC_WINOGRAD_LARGEST];
         FC_NAME(winograd_load_tile)(lanes, t, size, m, d);
-        FC_WINOGRAD_PASSES(winograd_filter_line, d, size, m, size, size, m);
-        FC_NAME(winograd_store_points)(lanes, t, size, d);
+        FC_WINOGRAD_PASSES(winograd_filter_line, d, size, m, size,
+                           FC_NAME(winograd_store_row)(to + i * size * step, step, size, d + i * size), size, m);
     }
     if (fc_winograd_has_edges(size))
         for (ptrdiff_t t = tiles; t < lanes->tiles; t++)

@@ -1,15 +1,18 @@
 /* Winograd's transforms F(m x m, r x r) of tiles and filters: lines down the columns and along the rows. Tiles at an edge
  * that are smaller are winograd_edge.h's. */
 
-/* Both passes of a transform over a square of `from` lines: down the columns, then along the `to` rows that result. */
-#define FC_WINOGRAD_PASSES(line, d, size, from, to, ...)  \
-    do {                                                  \
-        FC_UNROLL                                         \
-        for (int j = 0; j < (from); j++)                  \
-            FC_NAME(line)((d) + j, size, __VA_ARGS__);    \
-        FC_UNROLL                                         \
-        for (int i = 0; i < (to); i++)                    \
-            FC_NAME(line)((d) + i * (size), 1, __VA_ARGS__); \
+/* Both passes of a transform over a square of `from` lines: down the columns, then along each row i that results, of
+ * which `store` disposes at once, while it is in registers. */
+#define FC_WINOGRAD_PASSES(line, d, size, from, to, store, ...) \
+    do {                                                        \
+        FC_UNROLL                                               \
+        for (int j = 0; j < (from); j++)                        \
+            FC_NAME(line)((d) + j, size, __VA_ARGS__);          \
+        FC_UNROLL                                               \
+        for (int i = 0; i < (to); i++) {                        \
+            FC_NAME(line)((d) + i * (size), 1, __VA_ARGS__);    \
+            store;                                              \
+        }                                                       \
     } while (0)
 
 /* `side` x `side` pixels of each tile are read, and its points stored. */
@@ -24,11 +27,12 @@ FC_INLINE void FC_NAME(winograd_load_tile)(const fc_winograd_lanes *lanes, ptrdi
             d[i * size + j] = vload(image + i * lanes->row_step + j * LANES);
 }
 
-FC_INLINE void FC_NAME(winograd_store_points)(const fc_winograd_lanes *lanes, ptrdiff_t t, const int size, const vec *d)
+/* A row of points, each `step` behind the one before. */
+FC_INLINE void FC_NAME(winograd_store_row)(real *to, ptrdiff_t step, const int size, const vec *row)
 {
     FC_UNROLL
-    for (int i = 0; i < size * size; i++)
-        vstore((real *)lanes->transformed + i * lanes->point_step + t * lanes->ld, d[i]);
+    for (int i = 0; i < size; i++)
+        vstore(to + i * step, row[i]);
 }
 
 /* Tiles that have all points. */
@@ -39,12 +43,13 @@ FC_INLINE ptrdiff_t FC_NAME(winograd_whole_tiles)(const fc_winograd_lanes *lanes
 
 FC_INLINE void FC_NAME(winograd_input_of)(const fc_winograd_lanes *lanes, const int size)
 {
-    const ptrdiff_t tiles = FC_NAME(winograd_whole_tiles)(lanes, size);
-    for (ptrdiff_t t = 0; t < tiles; t++) {
+    const ptrdiff_t tiles = FC_NAME(winograd_whole_tiles)(lanes, size), step = lanes->point_step, ld = lanes->ld;
+    real *to = lanes->transformed;
+    for (ptrdiff_t t = 0; t < tiles; t++, to += ld) {
         vec d[FC_WINOGRAD_LARGEST];
         FC_NAME(winograd_load_tile)(lanes, t, size, size, d);
-        FC_WINOGRAD_PASSES(winograd_input_line, d, size, size, size, size);
-        FC_NAME(winograd_store_points)(lanes, t, size, d);
+        FC_WINOGRAD_PASSES(winograd_input_line, d, size, size, size,
+                           FC_NAME(winograd_store_row)(to + i * size * step, step, size, d + i * size), size);
     }
     if (fc_winograd_has_edges(size))
         for (ptrdiff_t t = tiles; t < lanes->tiles; t++)
@@ -66,18 +71,23 @@ static void FC_NAME(winograd_input)(const fc_winograd_lanes *lanes)
 /* Whole vectors are stored: lanes behind the panel's rows are overwritten by the next channel, or the next panel. */
 FC_INLINE void FC_NAME(winograd_filter_of)(const fc_winograd_filter *f, const int size, const int r)
 {
-    for (ptrdiff_t q = 0; q < f->channels; q++)
-        for (int first = 0; first < f->rows; first += LANES) {
-            const int lanes = f->rows - first < LANES ? f->rows - first : LANES;
+    const ptrdiff_t rows = f->rows, channels = f->channels, step = f->point_step;
+    const real *panel = f->panel;
+    real *to = f->transformed;
+    ptrdiff_t tap[25];
+    FC_UNROLL
+    for (int i = 0; i < r * r; i++)
+        tap[i] = f->tap[i] * rows;
+    for (ptrdiff_t q = 0; q < channels; q++, panel += r * r * rows, to += rows)
+        for (ptrdiff_t first = 0; first < rows; first += LANES) {
+            const int lanes = rows - first < LANES ? (int)(rows - first) : LANES;
             vec g[FC_WINOGRAD_LARGEST];
             FC_UNROLL
             for (int i = 0; i < r * r; i++)
-                g[i / r * size + i % r] =
-                    vload_n((const real *)f->panel + (q * r * r + f->tap[i]) * f->rows + first, lanes);
-            FC_WINOGRAD_PASSES(winograd_filter_line, g, size, r, size, size, r);
-            FC_UNROLL
-            for (int i = 0; i < size * size; i++)
-                vstore((real *)f->transformed + i * f->point_step + q * f->rows + first, g[i]);
+                g[i / r * size + i % r] = vload_n(panel + tap[i] + first, lanes);
+            FC_WINOGRAD_PASSES(winograd_filter_line, g, size, r, size,
+                               FC_NAME(winograd_store_row)(to + first + i * size * step, step, size, g + i * size), size,
+                               r);
         }
 }
 
@@ -97,6 +107,16 @@ static void FC_NAME(winograd_filter)(const fc_winograd_filter *f)
         FC_NAME(winograd_filter_of)(f, 8, 5);
 }
 
+/* A row of outputs; the residue of what is not finite is not zero. */
+FC_INLINE void FC_NAME(winograd_take_outputs)(const vec *row, const int m, vec *y, vec *residue)
+{
+    FC_UNROLL
+    for (int j = 0; j < m; j++) {
+        *residue += row[j] - row[j];
+        y[j] = row[j];
+    }
+}
+
 /* One tile of a vector of channels: its m x m outputs before the epilogue, rows `row_step` vectors apart. */
 FC_INLINE void FC_NAME(winograd_output_tile)(const real *product, ptrdiff_t point_step, const int size, const int m,
                                              vec *y, const int row_step, vec *residue)
@@ -105,15 +125,8 @@ FC_INLINE void FC_NAME(winograd_output_tile)(const real *product, ptrdiff_t poin
     FC_UNROLL
     for (int i = 0; i < size * size; i++)
         d[i] = vload(product + i * point_step);
-    FC_WINOGRAD_PASSES(winograd_output_line, d, size, size, m, size, m);
-    FC_UNROLL
-    for (int i = 0; i < m; i++)
-        FC_UNROLL
-        for (int j = 0; j < m; j++) {
-            const vec v = d[i * size + j];
-            *residue += v - v;
-            y[i * row_step + j] = v;
-        }
+    FC_WINOGRAD_PASSES(winograd_output_line, d, size, size, m,
+                       FC_NAME(winograd_take_outputs)(d + i * size, m, y + i * row_step, residue), size, m);
 }
 
 FC_INLINE void FC_NAME(winograd_output_any)(const fc_winograd_output *out, ptrdiff_t t, const int size, const int m,
