@@ -219,7 +219,7 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     const double step = fc_tile_step_cycles(tiles / tile_panels);
     const double image = tile_vectors * (points * 5 + apart_cycles(&plan));
     const double square = (double)(r * r * (plan.full ? 1 : 2)); /* packed, and put in its place */
-    const double filters = c->held ? 0 : blocks * (double)c->m * q * (square + points) * 8 / lanes;
+    const double filters = c->held ? 0 : blocks * (double)c->m * q * (square + points) * 4 / lanes;
     const double calls = 40 + 100 * (double)(plan.filters.depth_blocks - 1); /* that visit the products again */
     const double products = points * blocks * tile_panels * panels * (step * q + calls);
     const double streaming = streaming_cycles(&plan) / (double)c->groups;
