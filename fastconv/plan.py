@@ -64,7 +64,9 @@ class Conv2d:
     Notes
     -----
     Weights are packed by the first call that takes an algorithm and held for those that follow; Winograd's
-    transformed filters take more memory, 4 times as much with F(4x4,3x3). Several threads may call one instance at
+    transformed filters take more memory, 4 times as much with F(4x4,3x3). Where that is beyond 16 MiB, a call of a few
+    tiles holds packed ones instead and transforms them itself, which takes less time than to read 4 times as much; an
+    instance that is called with few and with many tiles holds both. Several threads may call one instance at
     once. Instances pickle and copy; the copy packs again, for the processor it is on. Where an input promotes the
     weights to another dtype, they are converted in that call.
 

@@ -18,6 +18,8 @@
 
 typedef struct {
     fc_winograd_plan plan;
+    int filters_are_ready;   /* all transformed beforehand; else each task transforms those that it comes to */
+    const char *filters;     /* these */
     ptrdiff_t *transformed;  /* the block whose image a thread's scratch holds, or -1 */
     size_t scratch_bytes;
     char *scratch;
@@ -86,7 +88,7 @@ static winograd_task lay_out(winograd_job *job, char *base)
     winograd_task task = {.job = job};
     task.image = fc_take(&workspace, fc_winograd_image_bytes(plan));
     task.transformed = fc_take(&workspace, transformed_bytes(plan));
-    if (!c->packed)
+    if (!job->filters_are_ready)
         task.filters = fc_take(&workspace, (size_t)plan->filters.panel_step * c->element);
     task.product = fc_take(&workspace, (size_t)(plan->points * plan->product_step) * c->element);
     if (!stores_in_place(c))
@@ -160,7 +162,7 @@ static void multiply_points(const winograd_task *task, ptrdiff_t panel, ptrdiff_
         range = next;
         next = last ? NULL : fc_winograd_range_of(plan, &task->block, point + 1);
         tile.b = fc_at(c, filters, point * plan->filters.point_step);
-        tile.ask = c->packed ? fc_at(c, tile.b, plan->filters.point_step) : NULL;
+        tile.ask = task->job->filters_are_ready ? fc_at(c, tile.b, plan->filters.point_step) : NULL;
         for (ptrdiff_t ir = 0; ir < range->panels; ir++) {
             const ptrdiff_t first = range->begin + fc_part_begin(range->tiles, ir);
             tile.rows = (int)(range->begin + fc_part_begin(range->tiles, ir + 1) - first);
@@ -232,8 +234,8 @@ static void compute_filters(const winograd_task *task, ptrdiff_t panel)
     const ptrdiff_t blocks = plan->filters.depth_blocks, width = c->kernels->tile_columns;
     for (ptrdiff_t pc = 0; pc < blocks; pc++) {
         const char *filters = task->filters;
-        if (c->packed)
-            filters = fc_at(c, c->packed, fc_winograd_filter_block(plan, task->group, panel, pc));
+        if (task->job->filters_are_ready)
+            filters = fc_at(c, task->job->filters, fc_winograd_filter_block(plan, task->group, panel, pc));
         else
             fc_winograd_transform_filters(plan, task->group, panel, pc, 0, 1, task->filters);
         multiply_points(task, panel, pc, filters);
@@ -270,18 +272,18 @@ static void correlate(const fc_correlation *c, int m, int r, int threads, fc_wor
     fc_winograd_plan_of(&job.plan, c, m, r);
     const ptrdiff_t tasks = c->groups * plan->blocks * plan->filters.panels;
     threads = (int)fc_min(threads, tasks);
-    char *filters = NULL;
-    if (!c->packed && plan->blocks > 1 && fc_winograd_filter_bytes(plan) <= FC_WINOGRAD_FILTER_BYTES) {
-        filters = fc_take(workspace, fc_winograd_filter_bytes(plan));
-        job.plan.c.packed = filters ? filters : (const char *)c; /* not NULL: the scratch has no filters */
-    }
+    const int holds = c->packed && !plan->holds_taps;
+    const int shares = !c->packed && plan->blocks > 1 && fc_winograd_filter_bytes(plan) <= FC_WINOGRAD_FILTER_BYTES;
+    char *fresh = shares ? fc_take(workspace, fc_winograd_filter_bytes(plan)) : NULL;
+    job.filters_are_ready = holds || shares;
+    job.filters = holds ? c->packed : fresh;
     job.transformed = fc_take(workspace, (size_t)threads * sizeof *job.transformed);
     lay_out(&job, NULL);
     job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
     if (!workspace->base)
         return;
-    if (filters)
-        fc_winograd_transform_all_filters(plan, threads, filters);
+    if (shares)
+        fc_winograd_transform_all_filters(plan, threads, fresh);
     for (int i = 0; i < threads; i++)
         job.transformed[i] = -1;
     fc_parallel_for(threads, tasks, run_task, &job);
@@ -292,6 +294,13 @@ static size_t packed_bytes(const fc_correlation *c, int m, int r)
     fc_winograd_plan plan;
     fc_winograd_plan_of(&plan, c, m, r);
     return fc_winograd_filter_bytes(&plan);
+}
+
+static int holds_taps(const fc_correlation *c, int m, int r)
+{
+    fc_winograd_plan plan;
+    fc_winograd_plan_of(&plan, c, m, r);
+    return plan.holds_taps;
 }
 
 static void pack(const fc_correlation *c, int m, int r, int threads, char *packed)
@@ -328,8 +337,7 @@ static void pack(const fc_correlation *c, int m, int r, int threads, char *packe
     static const fc_packing *packing_##m##_##r(const fc_correlation *c)                               \
     {                                                                                                 \
         static const fc_packing packing = {packed_bytes_##m##_##r, pack_##m##_##r};                   \
-        (void)c;                                                                                      \
-        return &packing;                                                                              \
+        return holds_taps(c, m, r) ? &fc_winograd_tap_packing : &packing;                             \
     }                                                                                                 \
     const fc_conv_algorithm fc_algorithm_winograd_##m##_##r = {                                       \
         .name = "winograd",                                                                           \

@@ -30,6 +30,7 @@ typedef struct {
     ptrdiff_t image_ld;                /* between tiles of a transformed image block */
     ptrdiff_t image_step, product_step; /* between the points of a transformed image block, and of its products */
     fc_winograd_filters filters;
+    int holds_taps;                    /* held filters are packed, and transformed by each task */
 } fc_winograd_plan;
 
 /* winograd_plan.c: 0 if the taps of a phase are not of an r x r square, or a row of tiles does not fit into scratch. */
@@ -103,6 +104,9 @@ void fc_winograd_transform_tiles(const fc_winograd_plan *plan, const fc_winograd
  * transformed to where `to` has the block. */
 void fc_winograd_transform_filters(const fc_winograd_plan *plan, ptrdiff_t group, ptrdiff_t panel,
                                    ptrdiff_t depth_block, ptrdiff_t part, ptrdiff_t parts, char *to);
+/* How filters are held that are not transformed: for each group and panel of tile_columns filters all channels, of each
+ * channel its taps, of each tap the filters side by side. */
+extern const fc_packing fc_winograd_tap_packing;
 /* All of them, and where one such block begins. */
 size_t fc_winograd_filter_bytes(const fc_winograd_plan *plan);
 void fc_winograd_transform_all_filters(const fc_winograd_plan *plan, int threads, char *to);

@@ -22,6 +22,17 @@ static void fill_squares(const fc_winograd_plan *plan, ptrdiff_t channels, ptrdi
         }
 }
 
+static size_t tap_bytes(const fc_correlation *c)
+{
+    return (size_t)(c->groups * c->m * c->q * c->taps) * c->element;
+}
+
+/* Where the held taps of a panel begin, whose first filter is `first`. */
+static ptrdiff_t tap_panel(const fc_correlation *c, ptrdiff_t group, ptrdiff_t first)
+{
+    return (group * c->m + first) * c->q * c->taps;
+}
+
 void fc_winograd_transform_filters(const fc_winograd_plan *plan, ptrdiff_t group, ptrdiff_t panel,
                                    ptrdiff_t depth_block, ptrdiff_t part, ptrdiff_t parts, char *to)
 {
@@ -32,12 +43,13 @@ void fc_winograd_transform_filters(const fc_winograd_plan *plan, ptrdiff_t group
     const ptrdiff_t first = panel * c->kernels->tile_columns, blocks = plan->filters.depth_blocks;
     const ptrdiff_t block = fc_part(c->q, blocks, depth_block), count = fc_part(c->q, blocks, depth_block + 1) - block;
     const ptrdiff_t begin = block + fc_part(count, parts, part), end = block + fc_part(count, parts, part + 1);
+    const char *held = plan->holds_taps ? fc_at(c, c->packed, tap_panel(c, group, first)) : NULL;
     fc_winograd_filter f = {
         .size = plan->size,
         .r = plan->r,
         .rows = (int)fc_min(c->kernels->tile_columns, c->m - first),
-        .panel = plan->full ? packed : squares,
         .point_step = plan->filters.point_step,
+        .ask = held && tap_bytes(c) > FC_WINOGRAD_FILTER_BYTES,
     };
     for (int i = 0; i < plan->r * plan->r; i++)
         f.tap[i] = plan->full ? plan->at[i] : i;
@@ -45,12 +57,43 @@ void fc_winograd_transform_filters(const fc_winograd_plan *plan, ptrdiff_t group
         channels = fc_min(most, end - q);
         f.channels = channels * plan->phases;
         f.transformed = fc_at(c, to, (q - block) * plan->phases * f.rows);
-        fc_pack_weight_panel(c, FC_LANES_PIXELS, group, first, f.rows, q * c->taps, channels * c->taps, packed);
+        const char *taps = packed;
+        if (held)
+            taps = fc_at(c, held, q * c->taps * f.rows);
+        else
+            fc_pack_weight_panel(c, FC_LANES_PIXELS, group, first, f.rows, q * c->taps, channels * c->taps, packed);
         if (!plan->full)
-            fill_squares(plan, channels, f.rows, packed, squares);
+            fill_squares(plan, channels, f.rows, taps, squares);
+        f.panel = plan->full ? taps : squares;
         c->kernels->winograd_filter(&f);
     }
 }
+
+typedef struct {
+    const fc_correlation *c;
+    char *to;
+} tap_job;
+
+static void pack_taps(void *context, ptrdiff_t task, int thread)
+{
+    const tap_job *job = context;
+    const fc_correlation *c = job->c;
+    const ptrdiff_t width = c->kernels->tile_columns, panels = fc_ceil_div(c->m, width);
+    const ptrdiff_t group = task / panels, first = task % panels * width;
+    (void)thread;
+    fc_pack_weight_panel(c, FC_LANES_PIXELS, group, first, fc_min(width, c->m - first), 0, c->q * c->taps,
+                         fc_at(c, job->to, tap_panel(c, group, first)));
+}
+
+static void pack_all_taps(const fc_correlation *given, int threads, char *to)
+{
+    fc_correlation c = *given;
+    c.order = FC_BY_CHANNEL;
+    tap_job job = {&c, to};
+    fc_parallel_for(threads, c.groups * fc_ceil_div(c.m, c.kernels->tile_columns), pack_taps, &job);
+}
+
+const fc_packing fc_winograd_tap_packing = {tap_bytes, pack_all_taps};
 
 size_t fc_winograd_filter_bytes(const fc_winograd_plan *plan)
 {

@@ -90,6 +90,35 @@ static int edge_points(const fc_winograd_plan *plan, ptrdiff_t outputs)
     return left && fc_winograd_has_edges(plan->size) ? left + plan->r - 1 : 0;
 }
 
+/* Cycles of a group: of all products, by register tiles, with 40 for each call, and more of those that visit the sums
+ * again; */
+static double product_cycles(const fc_winograd_plan *plan)
+{
+    const fc_correlation *c = &plan->c;
+    const double tiles = (double)(plan->rows / plan->blocks * plan->tiles_w) * fc_winograd_points_share(plan);
+    const double tile_panels = ceil(tiles / c->kernels->tile_rows);
+    const double calls = 40 + 100 * (double)(plan->filters.depth_blocks - 1);
+    const double step = fc_tile_step_cycles(tiles / tile_panels);
+    return (double)plan->points * (double)plan->blocks * tile_panels * (double)plan->filters.panels *
+           (step * (double)plan->channels + calls);
+}
+
+/* of the transform of packed filters for each block; */
+static double transform_cycles(const fc_winograd_plan *plan)
+{
+    const double filters = (double)plan->c.m * (double)plan->channels * (double)plan->blocks;
+    return filters * (double)plan->points * 3.5 / (double)plan->c.kernels->lanes;
+}
+
+/* and of filters transformed beforehand that no cache keeps, which are multiplied no faster than they are read: 3 and 6.7
+ * bytes a cycle were measured on two CPUs. */
+static double streaming_cycles(const fc_winograd_plan *plan)
+{
+    const double bytes = (double)fc_winograd_filter_bytes(plan);
+    const double groups = (double)plan->c.groups;
+    return plan->c.held && bytes > FC_WINOGRAD_FILTER_BYTES ? bytes * (double)plan->blocks / 4.5 / groups : 0;
+}
+
 int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *given, int m, int r)
 {
     const int size = m + r - 1;
@@ -112,6 +141,7 @@ int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *given, int
         return 0;
     plan->image_rows = fc_max(1, fc_min(fc_min(rows, plan->tiles_h), (ptrdiff_t)(FC_IMAGE_BLOCK_BYTES / row_bytes)));
     plan_steps(plan);
+    plan->holds_taps = product_cycles(plan) + transform_cycles(plan) < streaming_cycles(plan);
     const ptrdiff_t scratch = plan->points * (plan->image_step + plan->product_step) + plan->filters.panel_step +
                               c->kernels->lanes * m * c->ow + (ptrdiff_t)(fc_winograd_image_bytes(plan) / c->element);
     return scratch <= (FC_SCRATCH_LIMIT - FC_WINOGRAD_SMALL_SCRATCH) / (ptrdiff_t)c->element;
@@ -189,13 +219,6 @@ const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation,
     return NULL;
 }
 
-/* Filters transformed beforehand that no cache keeps are multiplied no faster than they are read: three bytes a cycle,
- * measured with 75 MB of them, where F(2x2,3x3) has 34. */
-static double streaming_cycles(const fc_winograd_plan *plan)
-{
-    const double bytes = (double)fc_winograd_filter_bytes(plan);
-    return plan->c.held && bytes > FC_WINOGRAD_FILTER_BYTES ? bytes * (double)plan->blocks / 3 : 0;
-}
 
 /* Of a vector of tiles of x, beside their transform: phases' pixels lie apart. */
 static double apart_cycles(const fc_winograd_plan *plan)
@@ -203,29 +226,23 @@ static double apart_cycles(const fc_winograd_plan *plan)
     return plan->phases == 1 ? 0 : plan->m * plan->m * (plan->c.stride_w <= 2 && plan->c.x_w == 1 ? 30 : 60);
 }
 
-/* Transforms are counted by their loads, stores and sums; products by register tiles, with 40 cycles for each call; and
- * what a problem takes however small: without it Winograd was taken where direct kernels need two thirds of its time. */
+/* Transforms are counted by their loads, stores and sums; and what a problem takes however small: without it Winograd was taken where direct kernels need two thirds of its time. */
 double fc_winograd_cycles(const fc_correlation *c, int m, int r)
 {
     fc_winograd_plan plan;
     fc_winograd_plan_of(&plan, c, m, r);
     const double lanes = (double)c->kernels->lanes, points = (double)plan.points, q = (double)plan.channels;
     const double share = fc_winograd_points_share(&plan);
-    const double tiles = (double)(plan.rows / plan.blocks * plan.tiles_w) * share;
-    const double tile_panels = ceil(tiles / c->kernels->tile_rows);
-    const double blocks = (double)plan.blocks, panels = (double)plan.filters.panels;
-    const double row_tiles = (double)(plan.rows * plan.tiles_w) * share;
+    const double blocks = (double)plan.blocks, row_tiles = (double)(plan.rows * plan.tiles_w) * share;
     const double tile_vectors = row_tiles * (double)fc_ceil_div(plan.channels, c->kernels->lanes);
-    const double step = fc_tile_step_cycles(tiles / tile_panels);
     const double image = tile_vectors * (points * 5 + apart_cycles(&plan));
     const double square = (double)(r * r * (plan.full ? 1 : 2)); /* packed, and put in its place */
-    const double filters = c->held ? 0 : blocks * (double)c->m * q * (square + points) * 4 / lanes;
-    const double calls = 40 + 100 * (double)(plan.filters.depth_blocks - 1); /* that visit the products again */
-    const double products = points * blocks * tile_panels * panels * (step * q + calls);
-    const double streaming = streaming_cycles(&plan) / (double)c->groups;
+    const double packing = c->held ? 0 : blocks * (double)c->m * q * square * 7 / lanes;
+    const double transforms = c->held && !plan.holds_taps ? 0 : transform_cycles(&plan);
+    const double products = plan.holds_taps ? product_cycles(&plan) : fmax(product_cycles(&plan), streaming_cycles(&plan));
     const double filter_vectors = (double)fc_ceil_div(c->m, c->kernels->lanes);
     const double output = filter_vectors * row_tiles * points * 5;
-    return 10000 + (double)c->groups * (image + filters + fmax(products, streaming) + output);
+    return 10000 + (double)c->groups * (image + packing + transforms + products + output);
 }
 
 /* Both transforms with the channels' turning, the products, and the sum, half a cycle for each element (a fit to 70

@@ -12,7 +12,7 @@ from tolerance import assert_close
 from variants import FAST, OF_3X3, WINOGRAD, backward_input, backward_weight, fits_squares, forward
 
 import fastconv
-from fastconv import reference
+from fastconv import _core, reference
 
 SHARED = [problem for problem in PARALLEL if (problem.r, problem.s, problem.u) == (3, 3, 1)]
 NAMES = (*OF_3X3, "winograd")
@@ -217,6 +217,23 @@ def test_a_held_layer_takes_it(rng, isa, dtype, layout):
     x, w = activations(x, layout, dtype), weights(w, layout, dtype)
     options = {"padding": 1, "layout": layout, "algo": "winograd"}
     np.testing.assert_array_equal(fastconv.Conv2d(w, **options)(x), fastconv.conv2d(x, w, **options))
+
+
+@pytest.mark.parametrize(
+    ("algo", "c", "k", "kernel", "stride"),
+    [("F(2x2,3x3)", 500, 531, (3, 3), 1), ("F(4x4,3x3)", 340, 350, (3, 3), 1), ("F(4x4,3x3)", 340, 350, (2, 3), 1),
+     ("F(6x6,3x3)", 256, 257, (3, 3), 1), ("F(2x2,5x5)", 340, 350, (5, 5), 1), ("F(3x3,5x5)", 250, 350, (4, 5), 1),
+     ("F(4x4,3x3)", 30, 250, (11, 11), 4)],
+)  # fmt: skip
+def test_held_filters_that_no_cache_keeps(rng, isa, layout, algo, c, k, kernel, stride):
+    """Of few tiles they are held as they are, and transformed by each call, if it is one of few."""
+    w = weights(rng.standard_normal((k, c, *kernel)), layout, np.float32)
+    packed = _core.PackedWeights()
+    for n in (1, 40, 1):
+        x = activations(rng.standard_normal((n, c, 7 * stride, 6 * stride)), layout, np.float32)
+        options = {"padding": 1, "stride": stride, "layout": layout, "algo": algo}
+        held = forward(x, w, packed=packed, **options)
+        np.testing.assert_array_equal(held, forward(x, w, **options))
 
 
 GEOMETRY = r"winograd.*cannot serve.*within 5x5 pixels, or within as many of each phase of a stride, 144 in all"

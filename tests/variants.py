@@ -33,11 +33,11 @@ def _convolution(*, stride=1, padding=0, dilation=1, groups=1, layout="NCHW"):
     return Convolution.of(2, stride, padding, dilation, groups, layout)
 
 
-def forward(x, w, b=None, *, algo, activation=None, **options):
-    """conv2d by a private name; operands of one dtype, whose last axis has unit stride."""
+def forward(x, w, b=None, *, algo, activation=None, packed=None, **options):
+    """conv2d, with packed weights Conv2d, by a private name; operands of one dtype, whose last axis has unit stride."""
     core, shape, _ = _convolution(**options).problem(x.dtype, x.shape, w.shape)
     y = np.full(shape, np.nan, x.dtype)
-    core.forward(x, w, b, y, activation == "relu", algo, fastconv.get_num_threads(), None)
+    core.forward(x, w, b, y, activation == "relu", algo, fastconv.get_num_threads(), packed)
     return y
 
 

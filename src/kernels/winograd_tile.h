@@ -72,6 +72,7 @@ static void FC_NAME(winograd_input)(const fc_winograd_lanes *lanes)
 FC_INLINE void FC_NAME(winograd_filter_of)(const fc_winograd_filter *f, const int size, const int r)
 {
     const ptrdiff_t rows = f->rows, channels = f->channels, step = f->point_step;
+    const int ask = f->ask;
     const real *panel = f->panel;
     real *to = f->transformed;
     ptrdiff_t tap[25];
@@ -85,6 +86,10 @@ FC_INLINE void FC_NAME(winograd_filter_of)(const fc_winograd_filter *f, const in
             FC_UNROLL
             for (int i = 0; i < r * r; i++)
                 g[i / r * size + i % r] = vload_n(panel + tap[i] + first, lanes);
+            if (ask)
+                FC_UNROLL
+                for (int i = 0; i < r * r; i++)
+                    __builtin_prefetch(panel + 4 * r * r * rows + tap[i] + first);
             FC_WINOGRAD_PASSES(winograd_filter_line, g, size, r, size,
                                FC_NAME(winograd_store_row)(to + first + i * size * step, step, size, g + i * size), size,
                                r);
