@@ -173,13 +173,13 @@ static void run_task(void *context, ptrdiff_t index, int thread)
         .job = job,
         .n = product / c->groups,
         .group = product % c->groups,
-        .row = fc_part(job->height, job->row_blocks, row_block),
+        .row = fc_spread_part(job->height, job->row_blocks, row_block),
         .pixel = fc_part(job->width, job->pixel_blocks, pixels),
         .p0 = fc_part(panels, job->filter_blocks, filters),
         .p1 = fc_part(panels, job->filter_blocks, filters + 1),
         .image = job->scratch + (size_t)thread * job->scratch_bytes,
     };
-    task.rows = fc_part(job->height, job->row_blocks, row_block + 1) - task.row;
+    task.rows = fc_spread_part(job->height, job->row_blocks, row_block + 1) - task.row;
     task.width = fc_part(job->width, job->pixel_blocks, pixels + 1) - task.pixel;
     task.c_block = task.image + job->image_bytes;
     task.weights = task.c_block + job->c_bytes;

@@ -112,8 +112,9 @@ static winograd_task begin_task(winograd_job *job, ptrdiff_t index, int thread)
     winograd_task task = lay_out(job, job->scratch + (size_t)thread * job->scratch_bytes);
     const ptrdiff_t block = index % plan->blocks;
     task.group = index / plan->blocks;
-    const ptrdiff_t first_row = fc_part(plan->rows, plan->blocks, block);
-    task.block = fc_winograd_block_of(plan, first_row, fc_part(plan->rows, plan->blocks, block + 1) - first_row);
+    const ptrdiff_t first_row = fc_spread_part(plan->rows, plan->blocks, block);
+    const ptrdiff_t end = fc_spread_part(plan->rows, plan->blocks, block + 1);
+    task.block = fc_winograd_block_of(plan, first_row, end - first_row);
     return task;
 }
 

@@ -24,5 +24,11 @@ static inline ptrdiff_t fc_part(ptrdiff_t count, ptrdiff_t parts, ptrdiff_t i)
 {
     return fc_part_begin(fc_equal_parts(count, parts), i);
 }
+/* The same with the longer parts spread among the others: neighbours, which threads take in ranges, are as much work. */
+static inline ptrdiff_t fc_spread_part(ptrdiff_t count, ptrdiff_t parts, ptrdiff_t i)
+{
+    const fc_parts equal = fc_equal_parts(count, parts);
+    return parts < 1 << 15 ? equal.length * i + equal.longer * i / parts : fc_part_begin(equal, i);
+}
 
 #endif
