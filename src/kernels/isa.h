@@ -14,8 +14,15 @@
 
 #include "kernels.h"
 
+/* Instrumented builds have one instance of what is otherwise inlined and unrolled for every width and height: a check at
+ * every access of them all took compilers ten minutes a file. */
+#ifdef FC_INSTRUMENTED
+#define FC_INLINE static __attribute__((unused))
+#define FC_UNROLL
+#else
 #define FC_INLINE static inline __attribute__((always_inline))
 #define FC_UNROLL _Pragma("GCC unroll 32")
+#endif
 #define FC_JOIN_(stem, type, isa) fc_##stem##_##type##__##isa
 #define FC_JOIN(stem, type, isa) FC_JOIN_(stem, type, isa)
 #define FC_STRING_(word) #word
