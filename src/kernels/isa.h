@@ -14,8 +14,8 @@
 
 #include "kernels.h"
 
-/* Instrumented builds have one instance of what is otherwise inlined and unrolled for every width and height: a check at
- * every access of them all took compilers ten minutes a file. */
+/* A build with checks at every access has one instance of what is otherwise inlined and unrolled for each width and
+ * height: the compiler took ten minutes for a file. */
 #ifdef FC_INSTRUMENTED
 #define FC_INLINE static __attribute__((unused))
 #define FC_UNROLL
