@@ -90,7 +90,7 @@ static int edge_points(const fc_winograd_plan *plan, ptrdiff_t outputs)
     return left && fc_winograd_has_edges(plan->size) ? left + plan->r - 1 : 0;
 }
 
-/* Cycles of a group: of all products, by register tiles, with 40 for each call, and more of those that visit the sums
+/* Cycles of a group: of all products, by register tiles, with 40 for each call, and more where the sums are visited
  * again; */
 static double product_cycles(const fc_winograd_plan *plan)
 {
@@ -226,7 +226,8 @@ static double apart_cycles(const fc_winograd_plan *plan)
     return plan->phases == 1 ? 0 : plan->m * plan->m * (plan->c.stride_w <= 2 && plan->c.x_w == 1 ? 30 : 60);
 }
 
-/* Transforms are counted by their loads, stores and sums; and what a problem takes however small: without it Winograd was taken where direct kernels need two thirds of its time. */
+/* Transforms are counted by their loads, stores and sums; and what a problem takes however small: without it Winograd was
+ * taken where direct kernels need two thirds of its time. */
 double fc_winograd_cycles(const fc_correlation *c, int m, int r)
 {
     fc_winograd_plan plan;
@@ -239,7 +240,8 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     const double square = (double)(r * r * (plan.full ? 1 : 2)); /* packed, and put in its place */
     const double packing = c->held ? 0 : blocks * (double)c->m * q * square * 7 / lanes;
     const double transforms = c->held && !plan.holds_taps ? 0 : transform_cycles(&plan);
-    const double products = plan.holds_taps ? product_cycles(&plan) : fmax(product_cycles(&plan), streaming_cycles(&plan));
+    const double streaming = plan.holds_taps ? 0 : streaming_cycles(&plan);
+    const double products = fmax(product_cycles(&plan), streaming);
     const double filter_vectors = (double)fc_ceil_div(c->m, c->kernels->lanes);
     const double output = filter_vectors * row_tiles * points * 5;
     return 10000 + (double)c->groups * (image + packing + transforms + products + output);
