@@ -28,7 +28,8 @@ enum { FC_WINOGRAD_FEW_FILTERS = 3 << 20, FC_WINOGRAD_FEW_PRODUCTS = 3024 };
 enum { FC_WINOGRAD_SHORT_DEPTH = 32, FC_WINOGRAD_SHORT_CHANNELS = 256, FC_WINOGRAD_SHORT_TILES = 16384 };
 
 /* Winograd's transformed images, read from L3 once for each panel of filters, and transformed filters that are written
- * once and read by every block of tiles rather than transformed again by each; the rest of a thread's scratch. */
+ * once and read by every block of tiles rather than transformed again by each (more of them, if held, come from memory);
+ * the rest of a thread's scratch. */
 enum { FC_WINOGRAD_IMAGE_BYTES = 12 << 20, FC_WINOGRAD_FILTER_BYTES = 16 << 20, FC_WINOGRAD_SMALL_SCRATCH = 2 << 20 };
 
 /* Winograd's weight gradient: tiles in a block, unless their transforms exceed a thread's scratch; tiles between two

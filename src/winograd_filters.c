@@ -1,4 +1,5 @@
-/* Filters in Winograd's domain: packed and transformed a few channels at a time, so that the packed ones stay in L1. */
+/* Filters in Winograd's domain: packed and transformed a few channels at a time, so that the packed ones stay in L1, or
+ * transformed from packed ones that are held. */
 #include "blocking.h"
 #include "pack_weights.h"
 #include "parallel.h"

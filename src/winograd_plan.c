@@ -141,7 +141,8 @@ int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *given, int
         return 0;
     plan->image_rows = fc_max(1, fc_min(fc_min(rows, plan->tiles_h), (ptrdiff_t)(FC_IMAGE_BLOCK_BYTES / row_bytes)));
     plan_steps(plan);
-    plan->holds_taps = product_cycles(plan) + transform_cycles(plan) < streaming_cycles(plan);
+    const double streaming = streaming_cycles(plan);
+    plan->holds_taps = streaming > 0 && product_cycles(plan) + transform_cycles(plan) < streaming;
     const ptrdiff_t scratch = plan->points * (plan->image_step + plan->product_step) + plan->filters.panel_step +
                               c->kernels->lanes * m * c->ow + (ptrdiff_t)(fc_winograd_image_bytes(plan) / c->element);
     return scratch <= (FC_SCRATCH_LIMIT - FC_WINOGRAD_SMALL_SCRATCH) / (ptrdiff_t)c->element;

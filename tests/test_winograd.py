@@ -226,7 +226,7 @@ def test_a_held_layer_takes_it(rng, isa, dtype, layout):
      ("F(4x4,3x3)", 30, 250, (11, 11), 4), ("F(4x4,3x3)", 690, 701, (3, 3), 1)],
 )  # fmt: skip
 def test_held_filters_that_no_cache_keeps(rng, isa, layout, algo, c, k, kernel, stride):
-    """Of few tiles they are held as they are, and transformed by each call, if it is one of few."""
+    """Calls of few tiles hold them packed and transform them, calls of many hold them transformed: of the same bits."""
     w = weights(rng.standard_normal((k, c, *kernel)), layout, np.float32)
     packed = _core.PackedWeights()
     many = 40 if w.nbytes < 2**24 else 1  # the last ones are beyond every cache as they are

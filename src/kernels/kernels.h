@@ -102,7 +102,7 @@ typedef struct {
     int size, r, rows;
     ptrdiff_t channels;
     const void *panel;
-    int ask;           /* it lies beyond all caches: the channels after next are asked for */
+    int ask;           /* it lies beyond all caches: channels are asked for four ahead */
     int tap[25];
     void *transformed;
     ptrdiff_t point_step;
