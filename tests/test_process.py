@@ -91,10 +91,11 @@ def test_idle_threads_sleep_soon():
 def test_ctrl_c_leaves_the_process_usable():
     """The signal comes while kernels run; the call ends, KeyboardInterrupt is raised, and the next call computes."""
     script = """
-        import sys
+        import signal
         import numpy as np
         import fastconv
 
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
         x, w = np.ones((4, 64, 56, 56), np.float32), np.ones((64, 64, 3, 3), np.float32)
         once = fastconv.conv2d(x, w)
         out = np.empty_like(once)
@@ -108,17 +109,17 @@ def test_ctrl_c_leaves_the_process_usable():
             assert (fastconv.conv2d(x, w) == once).all()
         print("usable")
         """
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            said, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (said, process.returncode) == ("usable\n", 0)
 
 
