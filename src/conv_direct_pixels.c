@@ -107,16 +107,21 @@ static void multiply_row(const direct_job *job, fc_tile *tile, const char *weigh
         tile->columns = (int)fc_min(width, columns - p);
         tile->b = fc_at(c, b, p);
         tile->b_offset = offset;
-        if (job->in_place && (tile->columns % c->kernels->lanes || a1 - a0 >= FC_PANEL_USES)) {
+        /* Whole vectors are packed by the first panel's products, which load them anyway. */
+        const int partial = job->in_place && tile->columns % c->kernels->lanes;
+        const int packs = partial || (job->in_place && a1 - a0 >= FC_PANEL_USES);
+        tile->b_copy = packs ? packed_panel : NULL;
+        if (partial) {
             const fc_run run = {0, 0, tile->columns};
             c->kernels->pack_runs(packed_panel, width, fc_at(c, tile->b, offset[0]), c->x_c, 1, tile->depth, &run, 1,
                                   width);
-            tile->b = packed_panel;
-            tile->b_offset = NULL;
-            tile->ldb = width;
         }
         for (ptrdiff_t ir = a0; ir < a1; ir++) {
             const ptrdiff_t row = fc_part_begin(rows, ir);
+            if (partial || (packs && ir > a0)) {
+                tile->b = packed_panel;
+                tile->b_offset = NULL;
+            }
             tile->rows = (int)(fc_part_begin(rows, ir + 1) - row);
             const ptrdiff_t packed = part->block * c->m + row * part->block_depth + (part->k - part->block) * tile->rows;
             tile->a = fc_at(c, weights, tile->a_row ? row * tile->a_row + part->k : packed);
@@ -177,6 +182,7 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
             fc_tile tile = {
                 .depth = fc_min(job->steps, end - part.k),
                 .a_row = job->packed ? 0 : c->w_m,
+                .ldb = c->kernels->tile_columns,
                 .ask_step = c->x_c,
                 .ldc = in_place ? c->y_c : rows * c->ow,
                 .accumulate = part.k > 0,

@@ -10,6 +10,9 @@
  * VGG's 3x3 layers for A), unless the driver knows better. */
 #define FC_PREFETCH_BYTES 2048
 
+/* Steps during which C's lines come. */
+#define FC_LAST_STEPS 64
+
 /* The epilogue, a pass over the accumulators for each thing asked for: what short reductions do not want is then
  * skipped by one branch, not by one for each element of the tile. Only the last vector of a row may be partial. */
 FC_INLINE void FC_NAME(gemm_tile_store)(const fc_tile *tile, vec *acc, const int rows, const int vectors)
@@ -51,6 +54,20 @@ FC_INLINE void FC_NAME(gemm_tile_store)(const fc_tile *tile, vec *acc, const int
 #undef FC_EACH
 }
 
+FC_INLINE void FC_NAME(gemm_tile_ask_c)(const fc_tile *tile, const int rows, const int vectors)
+{
+    if (tile->accumulate || tile->ask_c)
+        FC_UNROLL
+        for (int i = 0; i < rows; i++)
+            FC_UNROLL
+            for (int j = 0; j < vectors; j++)
+                __builtin_prefetch((const real *)tile->c + i * tile->ldc + j * LANES, 1);
+    if (tile->ask_c)
+        FC_UNROLL
+        for (int i = 0; i < rows; i++)
+            __builtin_prefetch((const real *)tile->c + i * tile->ldc + tile->columns - 1, 1);
+}
+
 enum { FC_NAME(A_PACKED), FC_NAME(A_BY_ROWS), FC_NAME(A_BY_STEPS), FC_NAME(A_BY_BOTH) };
 
 FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, const int vectors, const int a_is,
@@ -62,17 +79,12 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
         FC_UNROLL
         for (int j = 0; j < vectors; j++)
             acc[i][j] = (vec){0};
-    /* C's lines come while the products are summed. */
-    if (tile->accumulate || tile->ask_c)
-        FC_UNROLL
-        for (int i = 0; i < rows; i++)
-            FC_UNROLL
-            for (int j = 0; j < vectors; j++)
-                __builtin_prefetch((const real *)tile->c + i * tile->ldc + j * LANES, 1);
-    if (tile->ask_c)
-        FC_UNROLL
-        for (int i = 0; i < rows; i++)
-            __builtin_prefetch((const real *)tile->c + i * tile->ldc + tile->columns - 1, 1);
+    /* C's lines come while the products are summed: a new C's during the last steps, for panels that stream through L1
+     * would drive them out again. */
+    const int streams = a_is == FC_NAME(A_PACKED) && !b_in_place;
+    const int asks_last = streams && tile->ask_c && !tile->accumulate;
+    if (!asks_last)
+        FC_NAME(gemm_tile_ask_c)(tile, rows, vectors);
 
     const real *a = tile->a;
     const real *b = tile->b;
@@ -87,34 +99,47 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
     const real *a_next = a_by_rows && tile->a_next ? (const real *)tile->a_next - tile->depth : a;
     const real *ask = tile->ask ? tile->ask : b_in_place ? b : b + FC_PREFETCH_BYTES / sizeof(real);
     const ptrdiff_t ask_step = tile->ask ? tile->ask_step : b_in_place ? 0 : tile->ldb;
-    for (ptrdiff_t r = 0; r < tile->depth; r++) {
-        const real *b_row = b_in_place ? b + tile->b_offset[r] : b;
-        const ptrdiff_t at = a_by_steps ? tile->a_offset[r] : 0;
-        vec b_vector[FC_TILE_VECTORS];
-        FC_UNROLL
-        for (int j = 0; j < vectors; j++)
-            b_vector[j] = vload(b_row + j * LANES);
-        FC_UNROLL
-        for (int i = 0; i < rows; i++) {
-            vec a_element = vset1(a_by_rows                        ? a[i * tile->a_row]
-                                  : a_is == FC_NAME(A_BY_BOTH) ? a_of_row[i][at]
-                                                               : a[at + i]);
+    real *copy = tile->b_copy;
+    ptrdiff_t r = 0, end = asks_last ? tile->depth - FC_LAST_STEPS : tile->depth;
+    for (;; end = tile->depth) {
+        for (; r < end; r++) {
+            const real *b_row = b_in_place ? b + tile->b_offset[r] : b;
+            const ptrdiff_t at = a_by_steps ? tile->a_offset[r] : 0;
+            vec b_vector[FC_TILE_VECTORS];
             FC_UNROLL
             for (int j = 0; j < vectors; j++)
-                acc[i][j] += a_element * b_vector[j];
+                b_vector[j] = vload(b_row + j * LANES);
+            FC_UNROLL
+            for (int i = 0; i < rows; i++) {
+                vec a_element = vset1(a_by_rows                        ? a[i * tile->a_row]
+                                      : a_is == FC_NAME(A_BY_BOTH) ? a_of_row[i][at]
+                                                                   : a[at + i]);
+                FC_UNROLL
+                for (int j = 0; j < vectors; j++)
+                    acc[i][j] += a_element * b_vector[j];
+            }
+            /* By rows, one row's next lines a step. */
+            if (a_is == FC_NAME(A_PACKED))
+                __builtin_prefetch(a + FC_PREFETCH_BYTES / sizeof(real));
+            else if (a_by_rows && r % LANES < rows)
+                __builtin_prefetch((r < turn ? a : a_next) + r % LANES * tile->a_row + 2 * LANES);
+            FC_UNROLL
+            for (int j = 0; j < vectors; j++)
+                __builtin_prefetch(ask + j * LANES);
+            if (b_in_place && copy) {
+                FC_UNROLL
+                for (int j = 0; j < vectors; j++)
+                    vstore(copy + j * LANES, b_vector[j]);
+                copy += FC_TILE_VECTORS * LANES;
+            }
+            ask += ask_step;
+            a += a_by_steps ? 0 : a_by_rows ? 1 : a_step;
+            a_next += a_by_rows;
+            b += b_in_place ? 0 : tile->ldb;
         }
-        /* By rows, one row's next lines a step. */
-        if (a_is == FC_NAME(A_PACKED))
-            __builtin_prefetch(a + FC_PREFETCH_BYTES / sizeof(real));
-        else if (a_by_rows && r % LANES < rows)
-            __builtin_prefetch((r < turn ? a : a_next) + r % LANES * tile->a_row + 2 * LANES);
-        FC_UNROLL
-        for (int j = 0; j < vectors; j++)
-            __builtin_prefetch(ask + j * LANES);
-        ask += ask_step;
-        a += a_by_steps ? 0 : a_by_rows ? 1 : a_step;
-        a_next += a_by_rows;
-        b += b_in_place ? 0 : tile->ldb;
+        if (!streams || end == tile->depth)
+            break;
+        FC_NAME(gemm_tile_ask_c)(tile, rows, vectors);
     }
 
     if (tile->epilogue_ticks)
@@ -154,3 +179,4 @@ static void FC_NAME(gemm_tile)(const fc_tile *tile)
 }
 #undef FC_GEMM_CASE
 #undef FC_PREFETCH_BYTES
+#undef FC_LAST_STEPS

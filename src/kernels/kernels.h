@@ -28,6 +28,7 @@ typedef struct {
     const void *ask;          /* a row of B's width that is asked for at each step, ask_step after the one before; */
     ptrdiff_t ask_step;       /* NULL: what lies 2 KiB ahead in a packed B */
     const ptrdiff_t *b_offset;
+    void *b_copy;             /* where a B that is read in place is packed as well, or NULL */
     void *c;
     ptrdiff_t ldc;
     int accumulate;           /* add to what C holds */
