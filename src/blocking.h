@@ -2,12 +2,13 @@
 #ifndef FC_BLOCKING_H
 #define FC_BLOCKING_H
 
-/* Steps of a reduction between two visits of C. A panel of B of this depth is 32 KiB with AVX-512 (16 KiB with AVX2):
- * it stays in L1 while the panels of A stream past it. It also bounds the length of a rounding chain. */
-enum { FC_DEPTH_BLOCK = 256 };
+/* Steps of a reduction between two visits of C. A panel of B of this depth is 64 KiB (AVX2: 32) and comes from L2 as fast as
+ * it is used; with half the steps it stays in L1, but to begin and end tiles twice as often takes 2 to 7 % longer. It also
+ * bounds the length of a rounding chain. */
+enum { FC_DEPTH_BLOCK = 512 };
 
-/* Packed block of B, and of A where it is packed in the loop: together about half of a 1 MiB L2. */
-enum { FC_B_BLOCK_BYTES = 320 << 10, FC_A_BLOCK_BYTES = 192 << 10 };
+/* Packed block of B, and of A where it is packed in the loop: together two thirds of a 1 MiB L2. */
+enum { FC_B_BLOCK_BYTES = 512 << 10, FC_A_BLOCK_BYTES = 192 << 10 };
 
 /* A block of C that cannot be stored where it belongs until it is finished (strided outputs). */
 enum { FC_C_BLOCK_BYTES = 2 << 20 };
@@ -92,8 +93,9 @@ enum { FC_DIRECT_C_BYTES = 256 << 10, FC_DIRECT_MERGED_PIXELS = 1024 };
 enum { FC_KEPT_WEIGHTS_BYTES = 512 << 10 };
 
 /* The direct weight gradient with lanes along filters: sums of one panel of filters, and of all panels of a task, in a
- * part of L2; pixels of a unit. */
-enum { FC_GRADIENT_PANEL_BYTES = 192 << 10, FC_GRADIENT_SUM_BYTES = 384 << 10, FC_GRADIENT_PIXELS = 1024 };
+ * part of L2; pixels of a unit; and of images so small that some are one unit. */
+enum { FC_GRADIENT_PANEL_BYTES = 192 << 10, FC_GRADIENT_SUM_BYTES = 384 << 10 };
+enum { FC_GRADIENT_PIXELS = 1024, FC_GRADIENT_FEW_PIXELS = 128 };
 
 /* What its chunks after the first may cost, of the products. */
 #define FC_GRADIENT_CHUNKS_SHARE 0.1

@@ -282,7 +282,7 @@ static int plan(gradient_job *job, const fc_correlation *c, int threads)
     }
     const ptrdiff_t pixels = job->rows * c->ow;
     job->images = 1;
-    if (job->in_place && pixels < FC_DEPTH_BLOCK)
+    if (job->in_place && pixels <= FC_GRADIENT_FEW_PIXELS)
         job->images = fc_ceil_div(c->n, fc_ceil_div(c->n, FC_DEPTH_BLOCK / pixels));
     const ptrdiff_t units = fc_ceil_div(c->n, job->images) * fc_ceil_div(c->oh, job->rows);
     const ptrdiff_t panel_bytes = channels * c->taps * width * element;

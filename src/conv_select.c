@@ -1,8 +1,9 @@
 /* The ordered list of algorithms, and the choice among them by estimated cost. */
-#include "correlation.h"
-
 #include <stdlib.h>
 #include <string.h>
+
+#include "blocking.h"
+#include "correlation.h"
 
 /* Ties go to the first. Adding an algorithm is adding a line. */
 static const fc_conv_algorithm *const algorithms[FC_ALGORITHM_COUNT] = {
@@ -56,10 +57,10 @@ static void assess(const fc_conv *conv, fc_operation operation, const fc_conv_al
     }
     record->multiply_adds = (double)conv->n * (double)conv->k * (double)(conv->oh * conv->ow) *
                             (double)(conv->c / conv->groups) * (double)(conv->kh * conv->kw);
-    /* A chain of up to 256 products is summed in registers, the chains one after another in memory: rounding
+    /* A chain of up to a depth block's products is summed in registers, the chains one after another in memory: rounding
      * accumulates like a random walk over the longer of the two. */
     const double unit = conv->dtype == FC_F32 ? 0x1p-24 : 0x1p-53;
-    const double chain = longest < 256 ? longest : 256 + longest / 256;
+    const double chain = longest < FC_DEPTH_BLOCK ? longest : FC_DEPTH_BLOCK + longest / FC_DEPTH_BLOCK;
     record->error_bound = unit * (algorithm->transforms ? algorithm->error : 2 + __builtin_sqrt(chain));
 }
 

@@ -1,6 +1,8 @@
 /* Gathering through the im2col map, by runs of pixels that lie side by side in the image. */
 #include "im2col.h"
 
+#include "blocking.h"
+
 static ptrdiff_t floor_div(ptrdiff_t a, ptrdiff_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
 void fc_valid_outputs(ptrdiff_t outputs, ptrdiff_t stride, ptrdiff_t offset, ptrdiff_t size, ptrdiff_t *begin,
@@ -51,9 +53,9 @@ void fc_gather_pixels(const fc_correlation *c, const char *x, ptrdiff_t t, ptrdi
                       ptrdiff_t dst_step, ptrdiff_t count, int exact)
 {
     enum { FEWEST_LANES = 2 };
-    fc_run run[FC_GATHER_PIXELS];
-    fc_piece piece[FC_GATHER_PIXELS + FC_GATHER_PIXELS / FEWEST_LANES];
-    int first_piece[FC_GATHER_PIXELS / FEWEST_LANES + 1];
+    fc_run run[FC_DEPTH_BLOCK];
+    fc_piece piece[FC_DEPTH_BLOCK + FC_DEPTH_BLOCK / FEWEST_LANES];
+    int first_piece[FC_DEPTH_BLOCK / FEWEST_LANES + 1];
     const int runs = find_runs(c, t, first, pixels, run), lanes = c->kernels->lanes;
     const int vectors = (int)fc_ceil_div(pixels, lanes);
     if (c->stride_w == 1 && c->x_w == 1 && !exact) {

@@ -5,9 +5,8 @@
 #include "gemm.h"
 
 /* For `count` channels from `x` (one image's), pixels [first, first + pixels) as tap t sees them, in rows dst_step
- * apart; padding is zero. Rows are whole vectors, zero behind `pixels`, or with `exact` no longer than that. pixels <=
- * FC_GATHER_PIXELS. */
-enum { FC_GATHER_PIXELS = 256 };
+ * apart; padding is zero. Rows are whole vectors, zero behind `pixels`, or with `exact` no longer than that. They are at
+ * most FC_DEPTH_BLOCK pixels: a panel's columns, or the steps of a weight gradient. */
 void fc_gather_pixels(const fc_correlation *c, const char *x, ptrdiff_t t, ptrdiff_t first, ptrdiff_t pixels, char *dst,
                       ptrdiff_t dst_step, ptrdiff_t count, int exact);
 
