@@ -15,15 +15,16 @@ static fc_correlation by_channel(const fc_correlation *given)
     return c;
 }
 
-static fc_lanes choose_lanes(const fc_correlation *c)
+static int choose_lanes(const fc_correlation *given)
 {
-    return fc_direct_channels_cycles(c) < fc_direct_pixels_cycles(c) ? FC_LANES_CHANNELS : FC_LANES_PIXELS;
+    const fc_correlation c = by_channel(given);
+    return fc_direct_channels_cycles(&c) < fc_direct_pixels_cycles(&c) ? FC_LANES_CHANNELS : FC_LANES_PIXELS;
 }
 
 static void correlate(const fc_correlation *given, int threads, fc_workspace *workspace)
 {
     const fc_correlation c = by_channel(given);
-    if (choose_lanes(&c) == FC_LANES_PIXELS)
+    if (c.way == FC_LANES_PIXELS)
         fc_direct_pixels_correlate(&c, threads, workspace);
     else
         fc_direct_channels_correlate(&c, threads, workspace);
@@ -38,11 +39,7 @@ static void correlate_weights(const fc_correlation *given, int threads, fc_works
         fc_direct_weight_channels_correlate(&c, threads, workspace);
 }
 
-static const fc_packing *packing(const fc_correlation *given)
-{
-    const fc_correlation c = by_channel(given);
-    return fc_panel_packing(choose_lanes(&c), FC_BY_CHANNEL);
-}
+static const fc_packing *packing(const fc_correlation *c) { return fc_panel_packing((fc_lanes)c->way, FC_BY_CHANNEL); }
 
 static const char *refuses(const fc_correlation *given, fc_operation operation)
 {
@@ -65,6 +62,7 @@ const fc_conv_algorithm fc_algorithm_direct = {
     .rank = "gathers nothing; copies rows of pixels once, which all taps read",
     .refuses = refuses,
     .cycles = cycles,
+    .choose = choose_lanes,
     .correlate = correlate,
     .correlate_weights = correlate_weights,
     .packing = packing,

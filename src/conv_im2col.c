@@ -219,21 +219,24 @@ static double panel_cycles(const fc_correlation *c)
 }
 
 /* How weights are read: along the reduction, each once for some pixels; along y's channels; or packed in panels. */
-typedef enum { INNER_PRODUCTS, OUTER_PRODUCTS, PANELS } im2col_way;
+enum { INNER_PRODUCTS, OUTER_PRODUCTS, PANELS_ALONG_PIXELS, PANELS_ALONG_CHANNELS };
 
-static im2col_way choose_way(const fc_correlation *c)
+static int choose_way(const fc_correlation *c)
 {
     if (fc_serves_few_pixels(c))
         return INNER_PRODUCTS;
-    return fc_serves_outer(c) ? OUTER_PRODUCTS : PANELS;
+    if (fc_serves_outer(c))
+        return OUTER_PRODUCTS;
+    return choose_lanes(c) == FC_LANES_PIXELS ? PANELS_ALONG_PIXELS : PANELS_ALONG_CHANNELS;
 }
 
 static void correlate(const fc_correlation *c, int threads, fc_workspace *workspace)
 {
-    switch (choose_way(c)) {
+    switch (c->way) {
     case INNER_PRODUCTS: fc_correlate_few_pixels(c, threads, workspace); break;
     case OUTER_PRODUCTS: fc_multiply_outer(c, FC_FORWARD, threads, workspace); break;
-    case PANELS: multiply(c, choose_lanes(c), threads, 0, workspace); break;
+    case PANELS_ALONG_PIXELS: multiply(c, FC_LANES_PIXELS, threads, 0, workspace); break;
+    case PANELS_ALONG_CHANNELS: multiply(c, FC_LANES_CHANNELS, threads, 0, workspace); break;
     }
 }
 
@@ -244,7 +247,9 @@ void fc_im2col_in_task(const fc_correlation *c, fc_workspace *workspace)
 
 static const fc_packing *packing(const fc_correlation *c)
 {
-    return choose_way(c) == PANELS ? fc_panel_packing(choose_lanes(c), c->order) : NULL;
+    if (c->way == PANELS_ALONG_PIXELS)
+        return fc_panel_packing(FC_LANES_PIXELS, c->order);
+    return c->way == PANELS_ALONG_CHANNELS ? fc_panel_packing(FC_LANES_CHANNELS, c->order) : NULL;
 }
 
 static const char *refuses(const fc_correlation *c, fc_operation operation)
@@ -270,6 +275,7 @@ const fc_conv_algorithm fc_algorithm_im2col = {
     .rank = "register tiles waste nothing on any shape; pays for gathering each panel from the image",
     .refuses = refuses,
     .cycles = cycles,
+    .choose = choose_way,
     .correlate = correlate,
     .correlate_weights = fc_im2col_correlate_weights,
     .packing = packing,

@@ -1,4 +1,4 @@
-/* The life of one call: select, measure the workspace, take it, run every correlation, hand it back. */
+/* The life of one call: select, take a workspace, run every correlation in it, hand it back. */
 #include <stdlib.h>
 
 #include "packed.h"
@@ -41,13 +41,18 @@ static fc_status run_correlation(const fc_correlation *c, fc_operation operation
 {
     void (*run)(const fc_correlation *, int, fc_workspace *) =
         operation == FC_BACKWARD_WEIGHT ? algorithm->correlate_weights : algorithm->correlate;
-    fc_workspace workspace = {0};
+    /* To plan takes a small layer as long as to begin: what the last call has left is mostly enough. */
+    fc_workspace workspace = fc_workspace_kept();
+    void *block = workspace.base;
     run(c, threads, &workspace);
-    void *block = fc_workspace_acquire(workspace.used);
-    if (!block)
-        return FC_NO_MEMORY;
-    workspace = (fc_workspace){.base = block};
-    run(c, threads, &workspace);
+    if (!workspace.base) {
+        fc_workspace_release(block);
+        block = fc_workspace_acquire(workspace.used);
+        if (!block)
+            return FC_NO_MEMORY;
+        workspace = (fc_workspace){.base = block};
+        run(c, threads, &workspace);
+    }
     fc_workspace_release(block);
     return FC_OK;
 }
@@ -88,10 +93,12 @@ static fc_status run_without_padding(const fc_correlation *c, int threads)
                 if (h >= 0 && h < c->h && w >= 0 && w < c->w)
                     tap[part.taps++] = (fc_tap){h, w, c->tap[t].weight};
             }
-            if (part.taps)
+            if (part.taps) {
+                fc_choose_way(&part, &fc_algorithm_im2col, FC_BACKWARD_INPUT);
                 status = run_correlation(&part, FC_BACKWARD_INPUT, &fc_algorithm_im2col, threads);
-            else
+            } else {
                 fill_with_bias(&part);
+            }
         }
     }
     free(tap);
@@ -133,6 +140,7 @@ fc_status fc_run_operation(const fc_conv *conv, fc_operation operation, const ch
         fc_correlation_of(conv, operation, i, operands, algorithm, tap, &c);
         if (c.taps == 0)
             continue;
+        fc_choose_way(&c, algorithm, operation);
         const int useful = fc_useful_threads(threads, FC_MAX_THREADS, seconds / (double)count);
         if (held)
             status = fc_hold_weights(operands->packed, algorithm->packing(&c), &c, threads);

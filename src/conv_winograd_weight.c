@@ -150,17 +150,20 @@ void fc_winograd_correlate_weights(const fc_correlation *c, int m, int r, int th
     sums.taps_in_order = plan->full;
     for (int i = 0; i < r * r && plan->full; i++)
         sums.taps_in_order &= c->tap[plan->at[i]].weight == i;
+    /* What is computed again takes the place of all else. */
     const size_t begin = workspace->used;
+    fc_workspace again = {0};
+    fc_im2col_correlate_weights(c, threads, &again);
+    fc_take(workspace, again.used);
+    const size_t end = workspace->used;
+    workspace->used = begin;
     const ptrdiff_t chunks = fc_winograd_chunks(&sums);
     if (chunks)
         fc_winograd_sum_chunks(&sums, chunks, threads, workspace);
     else
         sum_blocks(&sums, threads, workspace);
-    /* What is computed again takes the place of all this. */
-    fc_workspace again = {0};
-    fc_im2col_correlate_weights(c, threads, &again);
-    if (workspace->used - begin < again.used)
-        fc_take(workspace, again.used - (workspace->used - begin));
+    if (workspace->used < end)
+        workspace->used = end;
     if (workspace->base && atomic_load(&sums.not_finite)) {
         again = (fc_workspace){.base = workspace->base + begin};
         fc_im2col_correlate_weights(c, threads, &again);

@@ -46,6 +46,7 @@ typedef struct {
     int relu;
     int held;                     /* weights are packed before the call, which does not pay for it */
     const char *packed;           /* the held ones, as the algorithm's packing has them; or NULL */
+    int way;                      /* of the algorithm's ways, the one that it has chosen */
 } fc_correlation;
 
 static inline char *fc_at(const fc_correlation *c, const void *base, ptrdiff_t elements)
@@ -76,18 +77,25 @@ typedef struct {
     void (*pack)(const fc_correlation *c, int threads, char *packed);
 } fc_packing;
 
-/* One algorithm: what it refuses, what it needs, what it costs, and its two kernels' drivers. conv_select.c orders
- * them. Workspace is laid out by `run` itself: with a NULL base it only measures. */
+/* One algorithm: what it refuses, what it needs, what it costs, and its two kernels' drivers, which lay out the workspace
+ * themselves. conv_select.c orders them. */
 typedef struct {
     const char *name, *variant, *rank;
     int transforms;  /* sums something else than the products themselves: "auto" takes it in float32 where allowed */
     double error;    /* for such: RMS error, in units of the dtype's rounding unit */
     const char *(*refuses)(const fc_correlation *c, fc_operation operation);  /* NULL, or why it cannot serve */
     double (*cycles)(const fc_correlation *c, fc_operation operation);        /* of one thread */
+    int (*choose)(const fc_correlation *c);  /* of several ways to correlate the cheapest, for c->way; or NULL */
     void (*correlate)(const fc_correlation *c, int threads, fc_workspace *workspace);
     void (*correlate_weights)(const fc_correlation *c, int threads, fc_workspace *workspace);
     const fc_packing *(*packing)(const fc_correlation *c);
 } fc_conv_algorithm;
+
+/* To be asked once a correlation, before it runs or packs: to estimate takes a small layer longer than to begin. */
+static inline void fc_choose_way(fc_correlation *c, const fc_conv_algorithm *algorithm, fc_operation operation)
+{
+    c->way = algorithm->choose && operation != FC_BACKWARD_WEIGHT ? algorithm->choose(c) : 0;
+}
 
 extern const fc_conv_algorithm fc_algorithm_direct, fc_algorithm_im2col;
 extern const fc_conv_algorithm fc_algorithm_winograd_2_3, fc_algorithm_winograd_4_3, fc_algorithm_winograd_6_3;

@@ -17,10 +17,22 @@ static size_t round_up(size_t size, size_t unit) { return (size + unit - 1) / un
 
 void *fc_take(fc_workspace *workspace, size_t bytes)
 {
-    char *piece = workspace->base ? workspace->base + workspace->used : NULL;
+    const size_t begin = workspace->used;
     /* An odd number of lines, so that equal pieces do not start at the same set of a cache. */
     workspace->used += round_up(bytes, 2 * CACHE_LINE) + CACHE_LINE;
-    return piece;
+    if (workspace->room && workspace->used > workspace->room)
+        workspace->base = NULL;
+    return workspace->base ? workspace->base + begin : NULL;
+}
+
+fc_workspace fc_workspace_kept(void)
+{
+    for (int i = 0; i < KEPT_BLOCKS; i++) {
+        void *block = atomic_exchange(&kept[i], NULL);
+        if (block)
+            return (fc_workspace){.base = block, .room = fc_block_bytes(block)};
+    }
+    return (fc_workspace){0};
 }
 
 void *fc_workspace_acquire(size_t bytes)
