@@ -107,8 +107,10 @@ static void multiply_row(const direct_job *job, fc_tile *tile, const char *weigh
         tile->columns = (int)fc_min(width, columns - p);
         tile->b = fc_at(c, b, p);
         tile->b_offset = offset;
-        /* Whole vectors are packed by the first panel's products, which load them anyway. */
-        const int partial = job->in_place && tile->columns % c->kernels->lanes;
+        /* Whole vectors are packed by the first panel's products, which load them anyway. The last may read into the next
+         * channel, where there is one. */
+        const int partial = job->in_place && tile->columns % c->kernels->lanes &&
+                            (part->k + tile->depth == fc_depth(c) || c->x_c < width);
         const int packs = partial || (job->in_place && a1 - a0 >= FC_PANEL_USES);
         tile->b_copy = packs ? packed_panel : NULL;
         if (partial) {
@@ -219,9 +221,9 @@ static void plan_grid(direct_job *job, int threads)
         job->a_blocks = grid.a;
         job->image_bytes = FC_DEPTH_BLOCK * (size_t)c->kernels->tile_columns * c->element;
         const size_t bytes = (size_t)(c->n * c->groups * c->q * c->oh * c->ow) * c->element;
-        if (a_panels > FC_STREAM_PANELS)
-            job->asks = bytes > FC_ASKED_IMAGE_BYTES;
-        else if (bytes > FC_STREAM_IMAGE_BYTES)
+        const int streams = a_panels <= FC_STREAM_PANELS;
+        job->asks = bytes > (streams ? FC_STREAM_IMAGE_BYTES : FC_ASKED_IMAGE_BYTES);
+        if (streams && job->asks)
             job->steps = FC_STREAM_STEPS;
         return;
     }
