@@ -86,6 +86,10 @@ enum {
     FC_OUTER_FAR_BYTES = 2 << 20,
 };
 
+/* Images of a group that are not copied if their padding is not read: to copy one that fits into an L1 takes LeNet's C3 a
+ * twentieth of its time. */
+enum { FC_UNCOPIED_IMAGE_BYTES = 32 << 10 };
+
 /* With lanes along channels: a block's outputs of one panel, in L2; pixels of a plane that a 1x1 kernel takes as one
  * row, so that its tiles are full whatever the width. */
 enum { FC_DIRECT_C_BYTES = 256 << 10, FC_DIRECT_MERGED_PIXELS = 1024 };

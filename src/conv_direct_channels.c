@@ -2,8 +2,8 @@
  * step of its reduction at a tap's offset, times packed weights.
  *
  * Rows of pixels are split into equal parts of at most a tile, so that no lane is lost on any width. Rows of the image
- * are copied once into a padded block in L2; a 1x1 kernel reads the image itself. A panel of weights stays in L1 while
- * all pixels of a block pass.
+ * are copied once into a padded block in L2; a 1x1 kernel reads the image itself, and so do others if it is small and
+ * not padded. A panel of weights stays in L1 while all pixels of a block pass.
  */
 #include <math.h>
 #include <stdint.h>
@@ -18,7 +18,7 @@
 typedef struct {
     const fc_correlation *c;
     fc_gemm gemm;                /* panels of the weights; its rows are pixels */
-    int in_place;                /* 1x1: the image is read where it lies, a small one as one row of pixels */
+    int in_place;                /* the image is read where it lies, a small one of a 1x1 kernel as one row of pixels */
     int buffered;                /* y is turned: its channels do not lie side by side */
     ptrdiff_t height, width;     /* rows of outputs and pixels of a row: of y, or all in one row */
     ptrdiff_t rows;              /* in a block */
@@ -78,8 +78,10 @@ static void fill_offsets(const channels_job *job)
         const depth_chunk chunk = chunk_at(job, i);
         if (!job->in_place)
             fc_step_offsets(&job->block, c, chunk.k, chunk.end - chunk.k, job->offset + chunk.k);
-        for (ptrdiff_t r = chunk.k; r < chunk.end && job->in_place; r++)
-            job->offset[r] = (r - chunk.q) * c->x_c;
+        for (ptrdiff_t r = chunk.k; r < chunk.end && job->in_place; r++) {
+            const fc_tap *tap = &c->tap[r % c->taps];
+            job->offset[r] = (r / c->taps - chunk.q) * c->x_c + tap->h * c->x_h + tap->w;
+        }
     }
 }
 
@@ -90,7 +92,7 @@ static void multiply_rows(channels_task *task, fc_tile *tile, const char *image,
     const fc_correlation *c = job->c;
     const ptrdiff_t panels = fc_ceil_div(task->width, c->kernels->tile_rows);
     const fc_parts pixels = fc_equal_parts(task->width, panels);
-    const ptrdiff_t image_row = job->in_place ? c->x_h : fc_block_row_step(&job->block, c);
+    const ptrdiff_t image_row = job->in_place ? c->stride_h * c->x_h : fc_block_row_step(&job->block, c);
     for (ptrdiff_t j = 0; j < task->rows; j++)
         for (ptrdiff_t i = 0; i < panels; i++) {
             const ptrdiff_t first = fc_part_begin(pixels, i);
@@ -194,8 +196,10 @@ static void run_task(void *context, ptrdiff_t index, int thread)
     const ptrdiff_t blocks = fc_depth_blocks(fc_depth(c));
     for (ptrdiff_t i = 0; i < blocks; i += job->chunk) {
         const depth_chunk chunk = chunk_at(job, i);
-        const char *image = fc_at(c, x, chunk.q * c->x_c + (job->in_place ? task.row * c->x_h + task.pixel : 0));
-        if (!job->in_place) {
+        const char *image = fc_at(c, x, chunk.q * c->x_c);
+        if (job->in_place) {
+            image = fc_at(c, image, task.row * c->stride_h * c->x_h + task.pixel);
+        } else {
             fc_fill_image_block(&job->block, c, image, chunk.channels, task.row, task.rows, task.image);
             image = task.image;
         }
@@ -281,19 +285,31 @@ static ptrdiff_t choose_ask_step(const channels_job *job)
 {
     const fc_correlation *c = job->c;
     const double image = (double)(c->groups * c->q) * (double)(c->h * c->w) * (double)c->element;
-    if (!job->in_place || c->groups * job->row_blocks * job->pixel_blocks * job->filter_blocks > 1 ||
+    if (!fc_sees_image_itself(c) || c->groups * job->row_blocks * job->pixel_blocks * job->filter_blocks > 1 ||
         image > FC_ASKED_NEXT_BYTES || image * (double)c->n <= FC_ASKED_IMAGE_BYTES)
         return 0;
     const ptrdiff_t tiles = fc_b_panels(&job->gemm) * job->height * fc_ceil_div(job->width, c->kernels->tile_rows);
     return fc_ceil_div(c->h * c->w, tiles);
 }
 
+/* A small image whose neighbouring pixels every tap sees, none of them in the padding. */
+static int needs_no_copy(const fc_correlation *c)
+{
+    if (c->x_w != 1 || c->stride_w != 1 || c->q * c->h * c->w > FC_UNCOPIED_IMAGE_BYTES / (ptrdiff_t)c->element)
+        return 0;
+    for (ptrdiff_t t = 0; t < c->taps; t++)
+        if (c->tap[t].h < 0 || c->tap[t].w < 0 || (c->oh - 1) * c->stride_h + c->tap[t].h >= c->h ||
+            c->ow - 1 + c->tap[t].w >= c->w)
+            return 0;
+    return 1;
+}
+
 /* 0 if a task does not fit into a thread's scratch. */
 static int plan(channels_job *job, const fc_correlation *c, int threads)
 {
-    *job = (channels_job){.c = c, .in_place = fc_sees_image_itself(c)};
+    *job = (channels_job){.c = c, .in_place = fc_sees_image_itself(c) || needs_no_copy(c)};
     job->gemm = fc_correlation_gemm(c, FC_LANES_CHANNELS);
-    const int merged = job->in_place && c->y_h == c->ow * c->y_w && c->oh * c->ow <= FC_DIRECT_MERGED_PIXELS;
+    const int merged = fc_sees_image_itself(c) && c->y_h == c->ow * c->y_w && c->oh * c->ow <= FC_DIRECT_MERGED_PIXELS;
     job->buffered = c->y_c != 1;
     job->height = merged ? 1 : c->oh;
     job->width = merged ? c->oh * c->ow : c->ow;
