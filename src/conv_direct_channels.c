@@ -3,7 +3,7 @@
  *
  * Rows of pixels are split into equal parts of at most a tile, so that no lane is lost on any width. Rows of the image
  * are copied once into a padded block in L2; a 1x1 kernel reads the image itself, and so do others if it is small and
- * not padded. A panel of weights stays in L1 while all pixels of a block pass.
+ * not padded. A panel of weights is used again at once for all pixels of a block.
  */
 #include <math.h>
 #include <stdint.h>

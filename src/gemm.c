@@ -101,7 +101,7 @@ size_t fc_gemm_scratch(const fc_gemm *g, ptrdiff_t a_panels, ptrdiff_t b_panels)
     return workspace.used;
 }
 
-/* Loops 2 and 1: panels of B, which stay in L1, times panels of A, which stream from L2. */
+/* Loops 2 and 1: panels of B, each used again at once, times panels of A, which stream from L2. */
 static void multiply_panels(const fc_gemm *g, const char *a_block, ptrdiff_t a0, ptrdiff_t a1, const char *b_block,
                             ptrdiff_t b0, ptrdiff_t b1, ptrdiff_t depth, fc_tile *tile, char *c, ptrdiff_t first_row,
                             ptrdiff_t first_column)
