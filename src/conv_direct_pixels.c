@@ -59,7 +59,7 @@ static size_t image_bytes(const fc_correlation *c, const fc_image_block *b, ptrd
     return (size_t)(channels * b->plane) * c->element;
 }
 
-/* Output rows of a block: its image in L2, and enough blocks for all threads. */
+/* Output rows of a block: its image in L2, and enough blocks for all threads; pairs if those share vectors. */
 static ptrdiff_t choose_rows(const fc_correlation *c, int threads)
 {
     const ptrdiff_t channels = most_channels(c);
@@ -71,7 +71,9 @@ static ptrdiff_t choose_rows(const fc_correlation *c, int threads)
         if (!fc_image_block_overflows(&b, c) && image_bytes(c, &b, channels) <= FC_IMAGE_BLOCK_BYTES)
             break;
     }
-    return fc_ceil_div(c->oh, fc_ceil_div(c->oh, rows));
+    rows = fc_ceil_div(c->oh, fc_ceil_div(c->oh, rows));
+    const int has_odd_vector = fc_ceil_div(c->ow, c->kernels->lanes) % 2;
+    return has_odd_vector && rows > 1 ? fc_min(c->oh, (rows + 1) / 2 * 2) : rows;
 }
 
 static void fill_offsets(const direct_job *job)
@@ -92,50 +94,92 @@ typedef struct {
     ptrdiff_t k, block, block_depth;
 } depth_part;
 
-/* One row of pixels [0, columns), all panels [a0, a1) of weights; b is the row's first pixel at tap 0. Of an image read
- * in place, pixels are packed if the last vector would end behind it, and if they are used often. */
-static void multiply_row(const direct_job *job, fc_tile *tile, const char *weights, const depth_part *part,
-                         ptrdiff_t a0, ptrdiff_t a1, const char *b, ptrdiff_t columns, const char *next, char *y,
-                         char *packed_panel, const char *bias)
+/* What all products of a task have in common, for some steps of the reduction. */
+typedef struct {
+    const direct_job *job;
+    depth_part part;
+    const char *weights, *bias;  /* no bias before the last steps */
+    ptrdiff_t a0, a1, row0;      /* panels of weights, and their first row */
+    fc_parts rows;               /* of weights in all panels */
+    const char *next;            /* the pixels after these steps */
+    char *packed_panel;
+    fc_tile tile;
+} task_products;
+
+/* Pixels [p, p + columns) of a row, or of two, at most a tile's, times all panels of weights; b is the row's first pixel
+ * at tap 0, y its first output. Of an image read in place, pixels are packed if the last vector would end behind it, and
+ * if they are used often. The first panel of weights asks for `ask`. */
+static inline void multiply_pixels(task_products *products, const char *b, char *y, ptrdiff_t p, ptrdiff_t columns,
+                            const char *ask)
 {
+    const direct_job *job = products->job;
     const fc_correlation *c = job->c;
+    const depth_part *part = &products->part;
+    fc_tile *tile = &products->tile;
     const ptrdiff_t *offset = job->offset + part->k;
     const ptrdiff_t width = c->kernels->tile_columns;
-    const fc_parts rows = fc_a_panel_rows(&job->gemm);
-    const ptrdiff_t row0 = fc_part_begin(rows, a0);
+    tile->columns = (int)columns;
+    tile->b = fc_at(c, b, p);
+    tile->b_offset = offset;
+    /* Whole vectors are packed by the first panel's products, which load them anyway. The last may read into the next
+     * channel, where there is one. */
+    const int partial = job->in_place && columns % c->kernels->lanes &&
+                        (part->k + tile->depth == fc_depth(c) || c->x_c < width);
+    const int packs = partial || (job->in_place && products->a1 - products->a0 >= FC_PANEL_USES);
+    tile->b_copy = packs ? products->packed_panel : NULL;
+    if (partial) {
+        const fc_run run = {0, 0, columns};
+        c->kernels->pack_runs(products->packed_panel, width, fc_at(c, tile->b, offset[0]), c->x_c, 1, tile->depth, &run, 1,
+                              width);
+    }
+    for (ptrdiff_t ir = products->a0; ir < products->a1; ir++) {
+        const ptrdiff_t row = fc_part_begin(products->rows, ir);
+        if (partial || (packs && ir > products->a0)) {
+            tile->b = products->packed_panel;
+            tile->b_offset = NULL;
+        }
+        tile->rows = (int)(fc_part_begin(products->rows, ir + 1) - row);
+        const ptrdiff_t packed = part->block * c->m + row * part->block_depth + (part->k - part->block) * tile->rows;
+        tile->a = fc_at(c, products->weights, tile->a_row ? row * tile->a_row + part->k : packed);
+        tile->c = fc_at(c, y, (row - products->row0) * tile->ldc + p);
+        tile->row_bias = products->bias ? fc_at(c, products->bias, row) : NULL;
+        tile->ask = ir == products->a0 ? ask : NULL;
+        c->kernels->gemm_tile(tile);
+    }
+}
+
+/* Pixels [0, columns) of a row. What follows is asked for by the last pixel of each vector: the lines of the first have
+ * come with the pixels before. */
+static void multiply_row(task_products *products, const char *b, char *y, ptrdiff_t columns)
+{
+    const direct_job *job = products->job;
+    const fc_correlation *c = job->c;
+    const ptrdiff_t width = c->kernels->tile_columns, last = c->kernels->lanes - 1;
     for (ptrdiff_t p = 0; p < columns; p += width) {
-        tile->columns = (int)fc_min(width, columns - p);
-        tile->b = fc_at(c, b, p);
-        tile->b_offset = offset;
-        /* Whole vectors are packed by the first panel's products, which load them anyway. The last may read into the next
-         * channel, where there is one. */
-        const int partial = job->in_place && tile->columns % c->kernels->lanes &&
-                            (part->k + tile->depth == fc_depth(c) || c->x_c < width);
-        const int packs = partial || (job->in_place && a1 - a0 >= FC_PANEL_USES);
-        tile->b_copy = packs ? packed_panel : NULL;
-        if (partial) {
-            const fc_run run = {0, 0, tile->columns};
-            c->kernels->pack_runs(packed_panel, width, fc_at(c, tile->b, offset[0]), c->x_c, 1, tile->depth, &run, 1,
-                                  width);
-        }
-        for (ptrdiff_t ir = a0; ir < a1; ir++) {
-            const ptrdiff_t row = fc_part_begin(rows, ir);
-            if (partial || (packs && ir > a0)) {
-                tile->b = packed_panel;
-                tile->b_offset = NULL;
-            }
-            tile->rows = (int)(fc_part_begin(rows, ir + 1) - row);
-            const ptrdiff_t packed = part->block * c->m + row * part->block_depth + (part->k - part->block) * tile->rows;
-            tile->a = fc_at(c, weights, tile->a_row ? row * tile->a_row + part->k : packed);
-            tile->c = fc_at(c, y, (row - row0) * tile->ldc + p);
-            tile->row_bias = bias ? fc_at(c, bias, row) : NULL;
-            /* The first panel of weights asks for the pixels that follow, by the last one of each vector: the lines of the
-             * first have come with the pixels before. */
-            tile->ask = !job->asks || ir > a0 ? NULL
-                        : p + width < columns  ? fc_at(c, b, offset[0] + p + width + c->kernels->lanes - 1)
-                                               : fc_at(c, next, c->kernels->lanes - 1);
-            c->kernels->gemm_tile(tile);
-        }
+        const char *ask = !job->asks            ? NULL
+                          : p + width < columns ? fc_at(c, b, job->offset[products->part.k] + p + width + last)
+                                                : fc_at(c, products->next, last);
+        multiply_pixels(products, b, y, p, fc_min(width, columns - p), ask);
+    }
+}
+
+/* Rows of a block, b_row and y_row apart. Where a row has an odd vector, those of two rows are a tile. */
+static void multiply_rows(task_products *products, const char *b, ptrdiff_t b_row, char *y, ptrdiff_t y_row,
+                          ptrdiff_t rows, ptrdiff_t columns)
+{
+    const fc_correlation *c = products->job->c;
+    const ptrdiff_t vectors = fc_ceil_div(columns, c->kernels->lanes), before = vectors / 2 * c->kernels->tile_columns;
+    for (ptrdiff_t j = 0; j < rows; j++) {
+        const int pair = vectors % 2 && j + 1 < rows;
+        for (int i = 0; i <= pair; i++)
+            multiply_row(products, fc_at(c, b, (j + i) * b_row), fc_at(c, y, (j + i) * y_row), pair ? before : columns);
+        if (!pair)
+            continue;
+        products->tile.b_pair = b_row;
+        products->tile.c_pair = y_row;
+        multiply_pixels(products, fc_at(c, b, j * b_row), fc_at(c, y, j * y_row), before, columns - before, NULL);
+        products->tile.b_pair = 0;
+        j++;
     }
 }
 
@@ -180,24 +224,33 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
             fc_fill_image_block(&job->block, c, fc_at(c, x, q * c->x_c), channels, row, rows, image);
             b = image;
         }
+        const ptrdiff_t b_row = job->in_place ? 0 : fc_block_row_step(&job->block, c);
         for (part.k = part.block; part.k < end; part.k += job->steps) {
-            fc_tile tile = {
-                .depth = fc_min(job->steps, end - part.k),
-                .a_row = job->packed ? 0 : c->w_m,
-                .ldb = c->kernels->tile_columns,
-                .ask_step = c->x_c,
-                .ldc = in_place ? c->y_c : rows * c->ow,
-                .accumulate = part.k > 0,
-                .ask_c = in_place && job->gemm.ask_c,
+            const ptrdiff_t steps = fc_min(job->steps, end - part.k);
+            const int last = part.k + steps == depth;
+            task_products products = {
+                .job = job,
+                .part = part,
+                .weights = weights,
+                .bias = last ? bias : NULL,
+                .a0 = a0,
+                .a1 = a1,
+                .row0 = m0,
+                .rows = fc_a_panel_rows(&job->gemm),
+                .next = fc_at(c, x, (last ? c->x_n : (part.k + steps) * c->x_c) + column),
+                .packed_panel = image,
+                .tile = {
+                    .depth = steps,
+                    .a_row = job->packed ? 0 : c->w_m,
+                    .ldb = c->kernels->tile_columns,
+                    .ask_step = c->x_c,
+                    .ldc = in_place ? c->y_c : rows * c->ow,
+                    .accumulate = part.k > 0,
+                    .ask_c = in_place && job->gemm.ask_c,
+                    .relu = c->relu && last,
+                },
             };
-            const int last = part.k + tile.depth == depth;
-            tile.relu = c->relu && last;
-            const char *next = last ? fc_at(c, x, c->x_n + column) : fc_at(c, x, (part.k + tile.depth) * c->x_c + column);
-            for (ptrdiff_t j = 0; j < rows; j++) {
-                char *to = in_place ? fc_at(c, y, j * c->y_h) : fc_at(c, c_block, j * c->ow);
-                const char *from = job->in_place ? b : fc_at(c, b, j * fc_block_row_step(&job->block, c));
-                multiply_row(job, &tile, weights, &part, a0, a1, from, columns, next, to, image, last ? bias : NULL);
-            }
+            multiply_rows(&products, b, b_row, in_place ? y : c_block, in_place ? c->y_h : c->ow, rows, columns);
         }
     }
     if (!in_place)
@@ -293,9 +346,12 @@ double fc_direct_pixels_cycles(const fc_correlation *c)
     const double rows = in_place ? 1 : (double)c->oh;
     const ptrdiff_t vectors = fc_ceil_div(in_place ? c->oh * c->ow : c->ow, lanes);
     const double panels = (double)fc_a_panels(&gemm), height = (double)c->m / panels;
-    double step = fc_tiles_step_cycles(height, vectors, reads_weights_in_place(c) ? 1.5 : 1);
+    /* The odd vectors of two rows are a tile. */
+    const ptrdiff_t together = !in_place && c->oh > 1 ? 2 : 1;
+    double step = fc_tiles_step_cycles(height, together * vectors, reads_weights_in_place(c) ? 1.5 : 1);
     /* A tile's prologue, call and epilogue weigh on short reductions. */
-    step += (double)fc_ceil_div(vectors, 2) * 30 * (double)fc_depth_blocks(fc_depth(c)) / depth;
+    step += (double)fc_ceil_div(together * vectors, 2) * 30 * (double)fc_depth_blocks(fc_depth(c)) / depth;
+    step /= (double)together;
     const double products = rows * panels * step * depth;
     const double packing = reads_weights_in_place(c) ? 0 : fc_packing_cycles(c);
     return packing + (double)(c->n * c->groups) * (products + (in_place ? 0 : fc_direct_copy_cycles(c)));

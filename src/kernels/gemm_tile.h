@@ -14,19 +14,20 @@
 #define FC_LAST_STEPS 64
 
 /* The epilogue, a pass over the accumulators for each thing asked for: what short reductions do not want is then
- * skipped by one branch, not by one for each element of the tile. Only the last vector of a row may be partial. */
-FC_INLINE void FC_NAME(gemm_tile_store)(const fc_tile *tile, vec *acc, const int rows, const int vectors)
+ * skipped by one branch, not by one for each element of the tile. Only the last vector of a row may be partial, or both of
+ * a pair. */
+FC_INLINE void FC_NAME(gemm_tile_store)(const fc_tile *tile, vec *acc, const int rows, const int vectors, const int pair)
 {
-    const int tail = tile->columns - (vectors - 1) * LANES;
+    const int tail = pair ? tile->columns : tile->columns - (vectors - 1) * LANES, whole = pair ? 0 : vectors - 1;
     real *c = tile->c;
-    const ptrdiff_t ldc = tile->ldc;
+    const ptrdiff_t ldc = tile->ldc, c_vector = pair ? tile->c_pair : LANES;
 #define FC_EACH(statement)                     \
     FC_UNROLL                                  \
     for (int i = 0; i < rows; i++)             \
         FC_UNROLL                              \
         for (int j = 0; j < vectors; j++) {    \
             vec *v = acc + i * FC_TILE_VECTORS + j; \
-            real *at = c + i * ldc + j * LANES; \
+            real *at = c + i * ldc + j * c_vector; \
             (void)at;                          \
             statement;                         \
         }
@@ -34,7 +35,7 @@ FC_INLINE void FC_NAME(gemm_tile_store)(const fc_tile *tile, vec *acc, const int
         if (tail == LANES)
             FC_EACH(*v += vload(at))
         else
-            FC_EACH(*v += j < vectors - 1 ? vload(at) : vload_n(at, tail))
+            FC_EACH(*v += j < whole ? vload(at) : vload_n(at, tail))
     }
     if (tile->row_bias)
         FC_EACH(*v += vset1(((const real *)tile->row_bias)[i]))
@@ -50,29 +51,34 @@ FC_INLINE void FC_NAME(gemm_tile_store)(const fc_tile *tile, vec *acc, const int
     if (tail == LANES)
         FC_EACH(vstore(at, *v))
     else
-        FC_EACH(if (j < vectors - 1) vstore(at, *v); else vstore_n(at, *v, tail))
+        FC_EACH(if (j < whole) vstore(at, *v); else vstore_n(at, *v, tail))
 #undef FC_EACH
 }
 
-FC_INLINE void FC_NAME(gemm_tile_ask_c)(const fc_tile *tile, const int rows, const int vectors)
+FC_INLINE void FC_NAME(gemm_tile_ask_c)(const fc_tile *tile, const int rows, const int vectors, const int pair)
 {
+    const ptrdiff_t c_vector = pair ? tile->c_pair : LANES;
     if (tile->accumulate || tile->ask_c)
         FC_UNROLL
         for (int i = 0; i < rows; i++)
             FC_UNROLL
             for (int j = 0; j < vectors; j++)
-                __builtin_prefetch((const real *)tile->c + i * tile->ldc + j * LANES, 1);
+                __builtin_prefetch((const real *)tile->c + i * tile->ldc + j * c_vector, 1);
     if (tile->ask_c)
         FC_UNROLL
         for (int i = 0; i < rows; i++)
-            __builtin_prefetch((const real *)tile->c + i * tile->ldc + tile->columns - 1, 1);
+            __builtin_prefetch((const real *)tile->c + i * tile->ldc + (pair ? c_vector : 0) + tile->columns - 1, 1);
 }
 
 enum { FC_NAME(A_PACKED), FC_NAME(A_BY_ROWS), FC_NAME(A_BY_STEPS), FC_NAME(A_BY_BOTH) };
 
+enum { FC_NAME(B_PACKED), FC_NAME(B_IN_PLACE), FC_NAME(B_PAIR) };
+
 FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, const int vectors, const int a_is,
-                                      const int b_in_place)
+                                      const int b_is)
 {
+    const int b_in_place = b_is != FC_NAME(B_PACKED), pair = b_is == FC_NAME(B_PAIR);
+    const ptrdiff_t b_vector_step = pair ? tile->b_pair : LANES;
     vec acc[FC_TILE_ROWS][FC_TILE_VECTORS];
     FC_UNROLL
     for (int i = 0; i < rows; i++)
@@ -84,7 +90,7 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
     const int streams = a_is == FC_NAME(A_PACKED) && !b_in_place;
     const int asks_last = streams && tile->ask_c && !tile->accumulate;
     if (!asks_last)
-        FC_NAME(gemm_tile_ask_c)(tile, rows, vectors);
+        FC_NAME(gemm_tile_ask_c)(tile, rows, vectors, pair);
 
     const real *a = tile->a;
     const real *b = tile->b;
@@ -108,7 +114,7 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
             vec b_vector[FC_TILE_VECTORS];
             FC_UNROLL
             for (int j = 0; j < vectors; j++)
-                b_vector[j] = vload(b_row + j * LANES);
+                b_vector[j] = vload(b_row + j * b_vector_step);
             FC_UNROLL
             for (int i = 0; i < rows; i++) {
                 vec a_element = vset1(a_by_rows                        ? a[i * tile->a_row]
@@ -139,33 +145,44 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
         }
         if (!streams || end == tile->depth)
             break;
-        FC_NAME(gemm_tile_ask_c)(tile, rows, vectors);
+        FC_NAME(gemm_tile_ask_c)(tile, rows, vectors, pair);
     }
 
     if (tile->epilogue_ticks)
         *tile->epilogue_ticks = fc_ticks();
-    FC_NAME(gemm_tile_store)(tile, &acc[0][0], rows, vectors);
+    FC_NAME(gemm_tile_store)(tile, &acc[0][0], rows, vectors, pair);
 }
 
 FC_INLINE void FC_NAME(gemm_tile_of)(const fc_tile *tile, const int rows, const int vectors)
 {
     if (tile->a_row_offset)
-        FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_BY_BOTH), 0);
+        FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_BY_BOTH), FC_NAME(B_PACKED));
     else if (tile->a_offset)
-        FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_BY_STEPS), 0);
+        FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_BY_STEPS), FC_NAME(B_PACKED));
     else if (tile->a_row && tile->b_offset)
-        FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_BY_ROWS), 1);
+        FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_BY_ROWS), FC_NAME(B_IN_PLACE));
     else if (tile->a_row)
-        FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_BY_ROWS), 0);
+        FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_BY_ROWS), FC_NAME(B_PACKED));
     else if (tile->b_offset)
-        FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_PACKED), 1);
+        FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_PACKED), FC_NAME(B_IN_PLACE));
     else
-        FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_PACKED), 0);
+        FC_NAME(gemm_tile_body)(tile, rows, vectors, FC_NAME(A_PACKED), FC_NAME(B_PACKED));
+}
+
+/* The last vectors of two rows of an image, which alone would be bound by their loads. */
+FC_INLINE void FC_NAME(gemm_tile_pair)(const fc_tile *tile, const int rows)
+{
+    if (tile->a_row)
+        FC_NAME(gemm_tile_body)(tile, rows, 2, FC_NAME(A_BY_ROWS), FC_NAME(B_PAIR));
+    else
+        FC_NAME(gemm_tile_body)(tile, rows, 2, FC_NAME(A_PACKED), FC_NAME(B_PAIR));
 }
 
 #define FC_GEMM_CASE(n)                       \
     case n:                                   \
-        if (tile->columns > LANES)            \
+        if (tile->b_pair)                     \
+            FC_NAME(gemm_tile_pair)(tile, n);  \
+        else if (tile->columns > LANES)       \
             FC_NAME(gemm_tile_of)(tile, n, 2); \
         else                                  \
             FC_NAME(gemm_tile_of)(tile, n, 1); \

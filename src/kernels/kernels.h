@@ -28,7 +28,8 @@ typedef struct {
     const void *ask;          /* a row of B's width that is asked for at each step, ask_step after the one before; */
     ptrdiff_t ask_step;       /* NULL: what lies 2 KiB ahead in a packed B */
     const ptrdiff_t *b_offset;
-    void *b_copy;             /* where a B that is read in place is packed as well, or NULL */
+    ptrdiff_t b_pair, c_pair; /* such a B's second vector, `columns` of it too, lies so far behind the first, and C's; or 0 */
+    void *b_copy;             /* where such a B is packed as well, or NULL */
     void *c;
     ptrdiff_t ldc;
     int accumulate;           /* add to what C holds */
