@@ -90,14 +90,14 @@ static int edge_points(const fc_winograd_plan *plan, ptrdiff_t outputs)
     return left && fc_winograd_has_edges(plan->size) ? left + plan->r - 1 : 0;
 }
 
-/* Cycles of a group: of all products, by register tiles, with 40 for each call, and more where the sums are visited
+/* Cycles of a group: of all products, by register tiles, with 100 for each call, and more where the sums are visited
  * again; */
 static double product_cycles(const fc_winograd_plan *plan)
 {
     const fc_correlation *c = &plan->c;
     const double tiles = (double)(plan->rows / plan->blocks * plan->tiles_w) * fc_winograd_points_share(plan);
     const double tile_panels = ceil(tiles / c->kernels->tile_rows);
-    const double calls = 40 + 100 * (double)(plan->filters.depth_blocks - 1);
+    const double calls = 100 + 100 * (double)(plan->filters.depth_blocks - 1);
     const double step = fc_tile_step_cycles(tiles / tile_panels);
     return (double)plan->points * (double)plan->blocks * tile_panels * (double)plan->filters.panels *
            (step * (double)plan->channels + calls);
