@@ -110,7 +110,7 @@ typedef struct {
  * at tap 0, y its first output. Of an image read in place, pixels are packed if the last vector would end behind it, and
  * if they are used often. The first panel of weights asks for `ask`. */
 static inline void multiply_pixels(task_products *products, const char *b, char *y, ptrdiff_t p, ptrdiff_t columns,
-                            const char *ask)
+                                   const char *ask)
 {
     const direct_job *job = products->job;
     const fc_correlation *c = job->c;
