@@ -20,18 +20,14 @@ void fc_direct_weight_pixels_correlate(const fc_correlation *c, int threads, fc_
 double fc_direct_weight_channels_cycles(const fc_correlation *c);
 void fc_direct_weight_channels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace);
 
-/* Copying one image's group into padded rows, of the phases that taps reach: by vectors, unless its pixels lie apart. */
-static inline double fc_direct_rows_cycles(const fc_correlation *c)
+/* Copying one image's group into padded rows, of the phases that taps reach: by vectors, unless its pixels lie apart; and
+ * `plane` cycles to begin with each plane, which takes a small one as long. */
+enum { FC_DIRECT_PLANE_CYCLES = 80 };
+static inline double fc_direct_copy_cycles(const fc_correlation *c, double plane)
 {
     const double element = c->stride_w == 1 && c->x_w == 1 ? 1.5 / (double)c->kernels->lanes : 2.0;
     const double phases = (double)fc_image_block_for(c, 1).phases;
-    return (double)c->q * (double)c->oh * (double)c->stride_h * (double)c->ow * phases * element;
-}
-
-/* And to begin with each plane, which takes a small one as long. */
-static inline double fc_direct_copy_cycles(const fc_correlation *c)
-{
-    return fc_direct_rows_cycles(c) + 80 * (double)c->q * (double)fc_image_block_for(c, 1).phases;
+    return (double)c->q * phases * ((double)c->oh * (double)c->stride_h * (double)c->ow * element + plane);
 }
 
 #endif

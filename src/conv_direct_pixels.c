@@ -354,5 +354,5 @@ double fc_direct_pixels_cycles(const fc_correlation *c)
     step /= (double)together;
     const double products = rows * panels * step * depth;
     const double packing = reads_weights_in_place(c) ? 0 : fc_packing_cycles(c);
-    return packing + (double)(c->n * c->groups) * (products + (in_place ? 0 : fc_direct_copy_cycles(c)));
+    return packing + (double)(c->n * c->groups) * (products + (in_place ? 0 : fc_direct_copy_cycles(c, FC_DIRECT_PLANE_CYCLES)));
 }

@@ -225,7 +225,7 @@ static part_costs costs_of_parts(const gradient_job *job)
     const double images = (double)(c->n * c->groups), pixels = (double)(c->oh * c->ow);
     const double bytes = (double)(c->groups * c->m) * (double)fc_depth(c) * (double)c->element;
     return (part_costs){
-        .panels = images * (job->in_place ? (double)c->q * pixels * 0.05 : fc_direct_rows_cycles(c)),
+        .panels = images * (job->in_place ? (double)c->q * pixels * 0.05 : fc_direct_copy_cycles(c, 0)),
         .channels = images * (double)c->m * pixels * 10 / (double)c->kernels->lanes,
         .chunk = bytes * 0.75,
     };

@@ -119,7 +119,7 @@ double fc_direct_weight_pixels_cycles(const fc_correlation *c)
     const double vectors = (double)rows * (double)fc_ceil_div(c->ow, c->kernels->lanes);
     const double products = (double)(dot_rows * dot_columns), loads = (double)(dot_rows + dot_columns);
     const double turned = c->layout == FC_NHWC ? (double)c->m * vectors * 4 : 0;
-    const double copied = (double)(c->n * c->groups) * fc_direct_rows_cycles(c);
+    const double copied = (double)(c->n * c->groups) * fc_direct_copy_cycles(c, 0);
     return copied + units * (tiles * (vectors * (0.5 * products + 0.5 * loads) + 15 * products) + turned);
 }
 
