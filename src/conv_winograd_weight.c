@@ -144,7 +144,8 @@ static void sum_blocks(fc_winograd_sums *sums, int threads, fc_workspace *worksp
 
 void fc_winograd_correlate_weights(const fc_correlation *c, int m, int r, int threads, fc_workspace *workspace)
 {
-    fc_winograd_sums sums = {0};
+    atomic_int not_finite = 0;
+    fc_winograd_sums sums = {.not_finite = &not_finite};
     const fc_winograd_plan *plan = &sums.plan;
     fc_winograd_plan_of(&sums.plan, c, m, r);
     sums.taps_in_order = plan->full;
@@ -158,13 +159,15 @@ void fc_winograd_correlate_weights(const fc_correlation *c, int m, int r, int th
     const size_t end = workspace->used;
     workspace->used = begin;
     const ptrdiff_t chunks = fc_winograd_chunks(&sums);
-    if (chunks)
+    if (fc_winograd_serves_slabs(plan))
+        fc_winograd_sum_by_slabs(&sums, threads, workspace);
+    else if (chunks)
         fc_winograd_sum_chunks(&sums, chunks, threads, workspace);
     else
         sum_blocks(&sums, threads, workspace);
     if (workspace->used < end)
         workspace->used = end;
-    if (workspace->base && atomic_load(&sums.not_finite)) {
+    if (workspace->base && atomic_load(&not_finite)) {
         again = (fc_workspace){.base = workspace->base + begin};
         fc_im2col_correlate_weights(c, threads, &again);
     }

@@ -125,7 +125,7 @@ static void store_taps(const fc_winograd_sums *sums, ptrdiff_t first, int channe
     }
 }
 
-void fc_winograd_store_gradient(fc_winograd_sums *sums, const char *sum, ptrdiff_t m, char *taps)
+void fc_winograd_store_gradient(const fc_winograd_sums *sums, const char *sum, ptrdiff_t m, char *taps)
 {
     const fc_winograd_plan *plan = &sums->plan;
     const fc_correlation *c = &plan->c;
@@ -136,7 +136,7 @@ void fc_winograd_store_gradient(fc_winograd_sums *sums, const char *sum, ptrdiff
         gradient.sum = fc_at(c, sum, m * sums->sum_ld + q);
         gradient.channels = (int)fc_min(lanes, sums->channels - q);
         if (!c->kernels->winograd_gradient(&gradient))
-            atomic_store(&sums->not_finite, 1);
+            atomic_store(sums->not_finite, 1);
         store_taps(sums, sums->first_channel + q, gradient.channels, taps, dw);
     }
 }

@@ -17,7 +17,7 @@ typedef struct {
     ptrdiff_t dy_ld, sum_ld;           /* between tiles of the transformed dy, and filters of the sum */
     ptrdiff_t x_step, dy_step, sum_step; /* between points */
     int taps_in_order;                 /* the transform's taps lie one behind the other in memory */
-    atomic_int not_finite;
+    atomic_int *not_finite;
 } fc_winograd_sums;
 
 /* Rows of tiles, transformed to x in panels of the micro-kernel's B and to dy, and what they are added to. */
@@ -44,10 +44,14 @@ void fc_winograd_transform_vector(const fc_winograd_sums *sums, const fc_winogra
 void fc_winograd_multiply_point(const fc_winograd_sums *sums, const fc_winograd_sum_block *block, ptrdiff_t point,
                                 ptrdiff_t part, ptrdiff_t parts);
 /* The gradient of filter m of the sum; `taps` is scratch of fc_winograd_image_bytes. */
-void fc_winograd_store_gradient(fc_winograd_sums *sums, const char *sum, ptrdiff_t m, char *taps);
+void fc_winograd_store_gradient(const fc_winograd_sums *sums, const char *sum, ptrdiff_t m, char *taps);
 
 /* conv_winograd_weight_tiles.c: few weights, whose tiles are cut into so many chunks with a sum each; 0 if it is not so. */
 ptrdiff_t fc_winograd_chunks(fc_winograd_sums *sums);
 void fc_winograd_sum_chunks(fc_winograd_sums *sums, ptrdiff_t chunks, int threads, fc_workspace *workspace);
+
+/* conv_winograd_weight_slabs.c: few tiles, for which threads share nothing. */
+int fc_winograd_serves_slabs(const fc_winograd_plan *plan);
+void fc_winograd_sum_by_slabs(fc_winograd_sums *sums, int threads, fc_workspace *workspace);
 
 #endif
