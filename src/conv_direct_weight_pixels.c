@@ -1,9 +1,12 @@
 /* The direct weight gradient with lanes along a row of pixels: inner products of dy's rows with the image's, shifted by
  * each tap.
  *
- * Neither operand is packed into panels: dy is read where it lies, x from a padded block. It serves short reductions
- * over channels (first layers), depthwise and grouped problems, where im2col's panels would serve few products.
+ * Neither operand is packed into panels: dy is read where it lies, and so is x by a 1x1 kernel, else from a padded
+ * block. It serves short reductions over channels (first layers), depthwise and grouped problems, and few filters, where
+ * im2col's panels would serve few products.
  */
+#include <math.h>
+
 #include "blocking.h"
 #include "conv_direct.h"
 #include "im2col.h"
@@ -16,8 +19,9 @@ typedef struct {
     const fc_correlation *c;
     fc_weight_partials partials;
     fc_image_block block;
+    int in_place;         /* 1x1: x is read where it lies */
     ptrdiff_t channels;   /* of x in a block */
-    ptrdiff_t m_blocks;   /* dy's channels are split for threads */
+    ptrdiff_t q_blocks, m_blocks; /* x's channels, and dy's, are split for threads */
     size_t image_bytes, dy_bytes, offset_bytes, scratch_bytes;
     char *scratch;
 } direct_weight_job;
@@ -31,22 +35,62 @@ static ptrdiff_t weight_of_step(const fc_correlation *c, ptrdiff_t q, ptrdiff_t 
     return q * c->w_q + c->tap[t].weight;
 }
 
-static void accumulate_unit(const direct_weight_job *job, const fc_weight_unit *unit, ptrdiff_t group, ptrdiff_t m0,
-                            ptrdiff_t m1, char *dw, char *scratch)
+/* The channels of a task: [q0, q1) of x and [m0, m1) of dy, of a group. */
+typedef struct {
+    ptrdiff_t group, q0, q1, m0, m1;
+} channel_ranges;
+
+/* Where the steps of `channels` channels from q on begin in the image, and behind that in dw. */
+static void fill_offsets(const direct_weight_job *job, ptrdiff_t q, ptrdiff_t channels, ptrdiff_t *offset)
 {
     const fc_correlation *c = job->c;
-    const fc_kernels *kernels = c->kernels;
+    const ptrdiff_t steps = channels * c->taps;
+    if (!job->in_place)
+        fc_step_offsets(&job->block, c, 0, steps, offset);
+    for (ptrdiff_t r = 0; r < steps; r++) {
+        if (job->in_place)
+            offset[r] = r * c->x_c;
+        offset[steps + r] = weight_of_step(c, q + r / c->taps, r % c->taps);
+    }
+}
+
+/* All tiles of some steps, of equal sizes. */
+static void multiply_tiles(const direct_weight_job *job, fc_dot_tile *tile, const channel_ranges *of, ptrdiff_t steps,
+                           const char *dy, const ptrdiff_t *offset, char *dw)
+{
+    const fc_correlation *c = job->c;
+    const ptrdiff_t filters = of->m1 - of->m0, panels = fc_ceil_div(filters, c->kernels->dot_rows);
+    const ptrdiff_t strips = fc_ceil_div(steps, c->kernels->dot_columns);
+    for (ptrdiff_t i = 0; i < panels; i++) {
+        const ptrdiff_t m = fc_part(filters, panels, i);
+        tile->rows = (int)(fc_part(filters, panels, i + 1) - m);
+        tile->a = fc_at(c, dy, m * tile->a_row);
+        tile->c = fc_at(c, dw, (of->m0 + m) * c->w_m);
+        for (ptrdiff_t j = 0; j < strips; j++) {
+            const ptrdiff_t r = fc_part(steps, strips, j);
+            tile->columns = (int)(fc_part(steps, strips, j + 1) - r);
+            tile->b_offset = offset + r;
+            tile->c_offset = offset + steps + r;
+            c->kernels->dot_tile(tile);
+        }
+    }
+}
+
+static void accumulate_unit(const direct_weight_job *job, const fc_weight_unit *unit, const channel_ranges *of, char *dw,
+                            char *scratch)
+{
+    const fc_correlation *c = job->c;
     char *image = scratch, *dy_block = scratch + job->image_bytes;
     ptrdiff_t *offset = (ptrdiff_t *)(void *)(dy_block + job->dy_bytes);
-    const char *x = fc_at(c, c->x, unit->n * c->x_n + group * c->q * c->x_c);
-    const char *dy = fc_at(c, c->y, unit->n * c->y_n + (group * c->m + m0) * c->y_c + unit->row * c->y_h);
+    const char *x = fc_at(c, c->x, unit->n * c->x_n + of->group * c->q * c->x_c);
+    const char *dy = fc_at(c, c->y, unit->n * c->y_n + (of->group * c->m + of->m0) * c->y_c + unit->row * c->y_h);
     fc_dot_tile tile = {
         .lines = unit->rows,
         .width = c->ow,
         .a_row = c->y_c,
         .a_line = c->y_h,
         .b = image,
-        .b_line = fc_block_row_step(&job->block, c),
+        .b_line = job->in_place ? c->x_h : fc_block_row_step(&job->block, c),
         .c_row = c->w_m,
         .accumulate = 1,
     };
@@ -54,28 +98,23 @@ static void accumulate_unit(const direct_weight_job *job, const fc_weight_unit *
         tile.a_row = unit->rows * c->ow;
         tile.a_line = c->ow;
         for (ptrdiff_t j = 0; j < unit->rows; j++)
-            kernels->pack_strided(fc_at(c, dy_block, j * c->ow), 1, tile.a_row, fc_at(c, dy, j * c->y_h), c->y_w,
-                                  c->ow, m1 - m0);
+            c->kernels->pack_strided(fc_at(c, dy_block, j * c->ow), 1, tile.a_row, fc_at(c, dy, j * c->y_h), c->y_w,
+                                     c->ow, of->m1 - of->m0);
         dy = dy_block;
     }
-    for (ptrdiff_t q0 = 0; q0 < c->q; q0 += job->channels) {
-        const ptrdiff_t channels = fc_min(job->channels, c->q - q0), steps = channels * c->taps;
-        fc_fill_image_block(&job->block, c, fc_at(c, x, q0 * c->x_c), channels, unit->row, unit->rows, image);
-        fc_step_offsets(&job->block, c, 0, steps, offset);
-        for (ptrdiff_t r = 0; r < steps; r++) {
-            offset[steps + r] = weight_of_step(c, q0 + r / c->taps, r % c->taps);
-        }
-        for (ptrdiff_t i = 0; i < m1 - m0; i += kernels->dot_rows) {
-            tile.rows = (int)fc_min(kernels->dot_rows, m1 - m0 - i);
-            tile.a = fc_at(c, dy, i * tile.a_row);
-            for (ptrdiff_t r = 0; r < steps; r += kernels->dot_columns) {
-                tile.columns = (int)fc_min(kernels->dot_columns, steps - r);
-                tile.b_offset = offset + r;
-                tile.c_offset = offset + steps + r;
-                tile.c = fc_at(c, dw, (m0 + i) * c->w_m);
-                kernels->dot_tile(&tile);
-            }
-        }
+    /* Lines that follow each other without a gap are one. */
+    if (tile.a_line == tile.width && tile.b_line == tile.width) {
+        tile.width *= tile.lines;
+        tile.lines = 1;
+    }
+    for (ptrdiff_t q = of->q0; q < of->q1; q += job->channels) {
+        const ptrdiff_t channels = fc_min(job->channels, of->q1 - q);
+        if (job->in_place)
+            tile.b = fc_at(c, x, q * c->x_c + unit->row * c->x_h);
+        else
+            fc_fill_image_block(&job->block, c, fc_at(c, x, q * c->x_c), channels, unit->row, unit->rows, image);
+        fill_offsets(job, q, channels, offset);
+        multiply_tiles(job, &tile, of, channels * c->taps, dy, offset, dw);
     }
 }
 
@@ -83,15 +122,20 @@ static void direct_weight_task(void *context, ptrdiff_t task, int thread)
 {
     const direct_weight_job *job = context;
     const fc_correlation *c = job->c;
-    const ptrdiff_t m_block = task % job->m_blocks, group = task / job->m_blocks % c->groups;
-    const ptrdiff_t chunk = task / job->m_blocks / c->groups;
-    char *dw = fc_at(c, fc_partial(&job->partials, chunk), group * c->w_group);
-    for (ptrdiff_t i = fc_partials_first(&job->partials, chunk); i < fc_partials_first(&job->partials, chunk + 1);
-         i++) {
+    const ptrdiff_t m_block = task % job->m_blocks, q_block = task / job->m_blocks % job->q_blocks;
+    const ptrdiff_t product = task / job->m_blocks / job->q_blocks, chunk = product / c->groups;
+    const channel_ranges of = {
+        .group = product % c->groups,
+        .q0 = fc_part(c->q, job->q_blocks, q_block),
+        .q1 = fc_part(c->q, job->q_blocks, q_block + 1),
+        .m0 = fc_part(c->m, job->m_blocks, m_block),
+        .m1 = fc_part(c->m, job->m_blocks, m_block + 1),
+    };
+    char *dw = fc_at(c, fc_partial(&job->partials, chunk), of.group * c->w_group);
+    const ptrdiff_t end = fc_partials_first(&job->partials, chunk + 1);
+    for (ptrdiff_t i = fc_partials_first(&job->partials, chunk); i < end; i++) {
         const fc_weight_unit unit = fc_partials_unit(&job->partials, c, i);
-        accumulate_unit(job, &unit, group, fc_part(c->m, job->m_blocks, m_block),
-                        fc_part(c->m, job->m_blocks, m_block + 1), dw,
-                        job->scratch + (size_t)thread * job->scratch_bytes);
+        accumulate_unit(job, &unit, &of, dw, job->scratch + (size_t)thread * job->scratch_bytes);
     }
 }
 
@@ -110,33 +154,41 @@ static ptrdiff_t rows_of_unit(const fc_correlation *c)
     return rows;
 }
 
-/* A tile takes its loads and multiply-adds for each vector of a row, and a fixed time to add up its lanes. */
+/* A tile takes its multiply-adds for each vector of a row, or of all rows in place, and a fixed time to add up its lanes. */
 double fc_direct_weight_pixels_cycles(const fc_correlation *c)
 {
     const ptrdiff_t rows = rows_of_unit(c), dot_rows = c->kernels->dot_rows, dot_columns = c->kernels->dot_columns;
-    const double units = (double)(c->n * c->groups) * (double)fc_ceil_div(c->oh, rows);
-    const double tiles = (double)fc_ceil_div(c->m, dot_rows) * (double)fc_ceil_div(fc_depth(c), dot_columns);
-    const double vectors = (double)rows * (double)fc_ceil_div(c->ow, c->kernels->lanes);
-    const double products = (double)(dot_rows * dot_columns), loads = (double)(dot_rows + dot_columns);
+    const ptrdiff_t lanes = c->kernels->lanes;
+    const int in_place = fc_sees_image_itself(c);
+    const double images = (double)(c->n * c->groups), units = images * (double)fc_ceil_div(c->oh, rows);
+    const double panels = (double)fc_ceil_div(c->m, dot_rows), strips = (double)fc_ceil_div(fc_depth(c), dot_columns);
+    const double vectors = in_place ? (double)fc_ceil_div(rows * c->ow, lanes)
+                                    : (double)rows * (double)fc_ceil_div(c->ow, lanes);
+    /* Four multiply-adds must be in flight for each of two units. */
+    const double products = fmax(8, (double)c->m / panels * (double)fc_depth(c) / strips);
     const double turned = c->layout == FC_NHWC ? (double)c->m * vectors * 4 : 0;
-    const double copied = (double)(c->n * c->groups) * fc_direct_copy_cycles(c, 0);
-    return copied + units * (tiles * (vectors * (0.5 * products + 0.5 * loads) + 15 * products) + turned);
+    const double copied = in_place ? 0 : images * fc_direct_copy_cycles(c, 0);
+    return copied + units * (panels * strips * products * (vectors * 0.55 + 14) + turned);
 }
 
 void fc_direct_weight_pixels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace)
 {
-    direct_weight_job job = {.c = c};
+    direct_weight_job job = {.c = c, .in_place = fc_sees_image_itself(c)};
     const ptrdiff_t rows = rows_of_unit(c);
     const ptrdiff_t row_tiles = fc_ceil_div(c->m, c->kernels->dot_rows);
     job.block = fc_image_block_for(c, rows);
     job.channels = fc_max(1, fc_min(c->q, FC_IMAGE_BLOCK_BYTES / (job.block.plane * (ptrdiff_t)c->element)));
     job.partials = fc_plan_partials(c, rows, 1, fc_chunks_beside(c->groups * row_tiles), workspace);
     const ptrdiff_t products = job.partials.chunks * c->groups;
-    job.m_blocks = fc_min(row_tiles, fc_ceil_div(products < 4 * threads ? 4 * threads : 1, products));
-    const ptrdiff_t tasks = products * job.m_blocks;
+    /* Blocks of x's channels copy nothing twice. */
+    const ptrdiff_t blocks = fc_ceil_div(products < 4 * threads ? 4 * threads : 1, products);
+    job.q_blocks = fc_min(blocks, fc_min(c->q, fc_ceil_div(fc_depth(c), c->kernels->dot_columns)));
+    job.m_blocks = fc_min(row_tiles, fc_ceil_div(blocks, job.q_blocks));
+    const ptrdiff_t tasks = products * job.q_blocks * job.m_blocks;
     threads = (int)fc_min(threads, tasks);
     fc_workspace sizes = {0};
-    fc_take(&sizes, (size_t)(job.channels * job.block.plane) * c->element);
+    if (!job.in_place)
+        fc_take(&sizes, (size_t)(job.channels * job.block.plane) * c->element);
     job.image_bytes = sizes.used;
     if (!reads_dy_in_place(c))
         fc_take(&sizes, (size_t)(fc_ceil_div(c->m, job.m_blocks) * rows * c->ow) * c->element);
