@@ -13,28 +13,46 @@ FC_INLINE void FC_NAME(dot_tile_body)(const fc_dot_tile *tile, const int rows, c
         for (int j = 0; j < columns; j++)
             acc[i][j] = (vec){0};
 
-    for (ptrdiff_t line = 0; line < tile->lines; line++) {
-        const real *a = (const real *)tile->a + line * tile->a_line;
-        const real *b = (const real *)tile->b + line * tile->b_line;
-        for (ptrdiff_t p = 0; p < tile->width; p += LANES) {
-            const ptrdiff_t left = tile->width - p;
-            vec b_vector[FC_DOT_COLUMNS];
-            /* Both operands are masked in the tail: a lane of zero times an infinity behind the row is a NaN. */
-            FC_UNROLL
-            for (int j = 0; j < columns; j++) {
-                const real *q = b + tile->b_offset[j] + p;
-                b_vector[j] = left >= LANES ? vload(q) : vload_n(q, (int)left);
-            }
-            FC_UNROLL
-            for (int i = 0; i < rows; i++) {
-                const real *q = a + i * tile->a_row + p;
-                vec a_vector = left >= LANES ? vload(q) : vload_n(q, (int)left);
-                FC_UNROLL
-                for (int j = 0; j < columns; j++)
-                    acc[i][j] += a_vector * b_vector[j];
-            }
-        }
+    const real *a[FC_DOT_ROWS], *b[FC_DOT_COLUMNS];
+    FC_UNROLL
+    for (int i = 0; i < rows; i++)
+        a[i] = (const real *)tile->a + i * tile->a_row;
+    FC_UNROLL
+    for (int j = 0; j < columns; j++)
+        b[j] = (const real *)tile->b + tile->b_offset[j];
+#define FC_STEP(load)                              \
+    {                                              \
+        vec b_vector[FC_DOT_COLUMNS];              \
+        FC_UNROLL                                  \
+        for (int j = 0; j < columns; j++)          \
+            b_vector[j] = load(b[j] + p);          \
+        FC_UNROLL                                  \
+        for (int i = 0; i < rows; i++) {           \
+            vec a_vector = load(a[i] + p);         \
+            FC_UNROLL                              \
+            for (int j = 0; j < columns; j++)      \
+                acc[i][j] += a_vector * b_vector[j]; \
+        }                                          \
     }
+#define FC_LOAD_TAIL(from) vload_n(from, tail)
+    const ptrdiff_t whole = tile->width / LANES * LANES;
+    const int tail = (int)(tile->width - whole);
+    for (ptrdiff_t line = 0; line < tile->lines; line++) {
+        ptrdiff_t p = 0;
+        for (; p < whole; p += LANES)
+            FC_STEP(vload_once)
+        /* Both operands are masked: a lane of zero times an infinity behind the row is a NaN. */
+        if (tail)
+            FC_STEP(FC_LOAD_TAIL)
+        FC_UNROLL
+        for (int i = 0; i < rows; i++)
+            a[i] += tile->a_line;
+        FC_UNROLL
+        for (int j = 0; j < columns; j++)
+            b[j] += tile->b_line;
+    }
+#undef FC_STEP
+#undef FC_LOAD_TAIL
     FC_UNROLL
     for (int i = 0; i < rows; i++)
         FC_UNROLL

@@ -27,6 +27,7 @@ typedef lane_int FC_NAME(mask_type) __attribute__((vector_size(FC_VECTOR_BYTES))
 #define vec FC_NAME(vec_type)
 #define vmask FC_NAME(mask_type)
 #define vload FC_NAME(vec_load)
+#define vload_once FC_NAME(vec_load_once)
 #define vstore FC_NAME(vec_store)
 #define vload_n FC_NAME(vec_load_n)
 #define vload_lanes FC_NAME(vec_load_lanes)
@@ -47,6 +48,20 @@ typedef lane_int FC_NAME(mask_type) __attribute__((vector_size(FC_VECTOR_BYTES))
 FC_INLINE vec vload(const real *p) { return *(const FC_NAME(vec_unaligned) *)p; }
 
 FC_INLINE void vstore(real *p, vec v) { *(FC_NAME(vec_unaligned) *)p = v; }
+
+/* A vector that has several uses: GCC would load it again for each, as the memory operand of a multiply-add. */
+FC_INLINE vec vload_once(const real *p)
+{
+    vec v = vload(p);
+#if defined(__AVX512F__)
+    __asm__("" : "+v"(v));
+#elif defined(__x86_64__)
+    __asm__("" : "+x"(v));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(v));
+#endif
+    return v;
+}
 
 FC_INLINE vec vset1(real a) { return a - (vec){0}; }
 
