@@ -110,7 +110,7 @@ enum { FC_GRADIENT_PANEL_BYTES = 192 << 10, FC_GRADIENT_SUM_BYTES = 384 << 10 };
 enum { FC_GRADIENT_PIXELS = 1024, FC_GRADIENT_FEW_PIXELS = 128 };
 
 /* What its chunks after the first may cost, of the products. */
-#define FC_GRADIENT_CHUNKS_SHARE 0.1
+#define FC_GRADIENT_CHUNKS_SHARE 0.05
 
 /* Scratch a thread may take; direct and Winograd refuse a problem that needs more, im2col always fits its blocks. */
 enum { FC_SCRATCH_LIMIT = 16 << 20 };

@@ -20,14 +20,15 @@ void fc_direct_weight_pixels_correlate(const fc_correlation *c, int threads, fc_
 double fc_direct_weight_channels_cycles(const fc_correlation *c);
 void fc_direct_weight_channels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace);
 
-/* Copying one image's group into padded rows, of the phases that taps reach: by vectors, unless its pixels lie apart; and
- * `plane` cycles to begin with each plane, which takes a small one as long. */
-enum { FC_DIRECT_PLANE_CYCLES = 80 };
-static inline double fc_direct_copy_cycles(const fc_correlation *c, double plane)
+/* Copying one image's group into padded rows, of the phases that taps reach: planes, rows and vectors, or pixels that lie
+ * apart, take their time each. */
+static inline double fc_direct_copy_cycles(const fc_correlation *c)
 {
-    const double element = c->stride_w == 1 && c->x_w == 1 ? 1.5 / (double)c->kernels->lanes : 2.0;
-    const double phases = (double)fc_image_block_for(c, 1).phases;
-    return (double)c->q * phases * ((double)c->oh * (double)c->stride_h * (double)c->ow * element + plane);
+    const double vectors = (double)fc_ceil_div(c->ow, c->kernels->lanes);
+    const double row = c->x_w != 1 || c->stride_w > 2 ? 10 + 2 * (double)c->ow
+                       : c->stride_w == 2             ? 12 + 6 * vectors
+                                                      : 10 + 3 * vectors;
+    return (double)(c->q * fc_image_block_for(c, 1).phases) * (40 + (double)(c->oh * c->stride_h) * row);
 }
 
 #endif

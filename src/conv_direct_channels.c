@@ -380,10 +380,10 @@ double fc_direct_channels_cycles(const fc_correlation *c)
     const ptrdiff_t vectors = fc_ceil_div(c->m, c->kernels->lanes);
     const double step = fc_tiles_step_cycles((double)(job.width * job.height) / panels, vectors, 1.1);
     const double products = panels * step * (double)fc_depth(c);
-    const double calls = panels * (double)fc_ceil_div(vectors, 2) * (double)fc_depth_blocks(fc_depth(c)) * 40;
-    const double turned = job.buffered ? (double)c->m * (double)(c->oh * c->ow) * 8 / (double)c->kernels->lanes : 0;
-    const double copied = job.in_place ? 0 : fc_direct_copy_cycles(c, FC_DIRECT_PLANE_CYCLES);
+    const double calls = panels * (double)fc_ceil_div(vectors, 2) * (double)fc_depth_blocks(fc_depth(c)) * 80;
+    const double turned = job.buffered ? (double)c->m * (double)(c->oh * c->ow) * 3 / (double)c->kernels->lanes : 0;
+    const double copied = job.in_place ? 0 : fc_direct_copy_cycles(c);
     /* A task's panel is packed into its L1 and goes nowhere else. */
-    const double packing = fc_packing_cycles(c) * (job.packs_first ? 1 : 0.45);
+    const double packing = fc_packing_cycles(c) * (job.packs_first ? 0.7 : 0.55);
     return packing + (double)(c->n * c->groups) * (products + calls + turned + copied);
 }

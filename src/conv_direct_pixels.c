@@ -350,9 +350,10 @@ double fc_direct_pixels_cycles(const fc_correlation *c)
     const ptrdiff_t together = !in_place && c->oh > 1 ? 2 : 1;
     double step = fc_tiles_step_cycles(height, together * vectors, reads_weights_in_place(c) ? 1.5 : 1);
     /* A tile's prologue, call and epilogue weigh on short reductions. */
-    step += (double)fc_ceil_div(together * vectors, 2) * 30 * (double)fc_depth_blocks(fc_depth(c)) / depth;
+    step += (double)fc_ceil_div(together * vectors, 2) * 55 * (double)fc_depth_blocks(fc_depth(c)) / depth;
     step /= (double)together;
     const double products = rows * panels * step * depth;
-    const double packing = reads_weights_in_place(c) ? 0 : fc_packing_cycles(c);
-    return packing + (double)(c->n * c->groups) * (products + (in_place ? 0 : fc_direct_copy_cycles(c, FC_DIRECT_PLANE_CYCLES)));
+    const double packing = reads_weights_in_place(c) ? 0 : 0.5 * fc_packing_cycles(c);
+    const double copied = in_place ? 0 : fc_direct_copy_cycles(c);
+    return packing + (double)(c->n * c->groups) * (products + copied);
 }

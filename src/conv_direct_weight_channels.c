@@ -205,15 +205,16 @@ static double product_cycles(const gradient_job *job)
     const fc_correlation *c = job->c;
     const ptrdiff_t vectors = fc_ceil_div(c->m, c->kernels->lanes);
     const double panels = (double)fc_ceil_div(c->q * c->taps, c->kernels->tile_rows);
-    const double step = fc_tiles_step_cycles((double)fc_depth(c) / panels, vectors, 1.1);
+    /* Rows that lie at offsets load these too. */
+    const double step = fc_tiles_step_cycles((double)fc_depth(c) / panels, vectors, job->in_place ? 1.1 : 1.9);
     const double visits = (double)fc_ceil_div(c->oh, job->rows) * (double)fc_depth_blocks(job->rows * c->ow) /
                           (double)job->images;
-    const double visit = (double)fc_ceil_div(vectors, 2) * 200;
+    const double visit = (double)fc_ceil_div(vectors, 2) * 80;
     return (double)(c->n * c->groups) * panels * (step * (double)(c->oh * c->ow) + visits * visit);
 }
 
 /* What is done again for each part, in cycles: a block of panels copies the image, or reads it once more in place, a
- * block of channels turns dy, a chunk stores dw and has it added up (measured with 1 MB of dw: 3 cycles a float), but
+ * block of channels turns dy, a chunk stores dw and has it added up (1.6 cycles a float), but
  * one of them is stored only. */
 typedef struct {
     double panels, channels, chunk;
@@ -225,16 +226,16 @@ static part_costs costs_of_parts(const gradient_job *job)
     const double images = (double)(c->n * c->groups), pixels = (double)(c->oh * c->ow);
     const double bytes = (double)(c->groups * c->m) * (double)fc_depth(c) * (double)c->element;
     return (part_costs){
-        .panels = images * (job->in_place ? (double)c->q * pixels * 0.05 : fc_direct_copy_cycles(c, 0)),
-        .channels = images * (double)c->m * pixels * 10 / (double)c->kernels->lanes,
-        .chunk = bytes * 0.75,
+        .panels = images * (job->in_place ? (double)c->q * pixels * 0.05 : fc_direct_copy_cycles(c)),
+        .channels = images * (double)c->m * pixels * 8 / (double)c->kernels->lanes,
+        .chunk = bytes * 0.4,
     };
 }
 
 static double cycles_of_parts(const part_costs *cost, const gradient_job *job)
 {
     return (double)(job->panel_blocks - job->in_place) * cost->panels + (double)job->channel_blocks * cost->channels +
-           ((double)job->chunks - 0.6) * cost->chunk;
+           ((double)job->chunks - 0.7) * cost->chunk;
 }
 
 /* Time that threads are without work, as a share of the products': the last tasks end at different times. */

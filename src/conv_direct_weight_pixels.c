@@ -167,8 +167,8 @@ double fc_direct_weight_pixels_cycles(const fc_correlation *c)
     /* Four multiply-adds must be in flight for each of two units. */
     const double products = fmax(8, (double)c->m / panels * (double)fc_depth(c) / strips);
     const double turned = c->layout == FC_NHWC ? (double)c->m * vectors * 4 : 0;
-    const double copied = in_place ? 0 : images * fc_direct_copy_cycles(c, 0);
-    return copied + units * (panels * strips * products * (vectors * 0.55 + 14) + turned);
+    const double copied = in_place ? 0 : images * fc_direct_copy_cycles(c);
+    return copied + units * (panels * strips * products * (vectors * 0.52 + 10) + turned);
 }
 
 void fc_direct_weight_pixels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace)

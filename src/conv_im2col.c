@@ -205,17 +205,22 @@ static double panel_cycles(const fc_correlation *c)
 {
     const fc_lanes lanes = choose_lanes(c);
     const fc_gemm gemm = fc_correlation_gemm(c, lanes);
-    const double gathered = (double)fc_depth(c) * (double)(c->oh * c->ow) * fc_gather_cycles(c);
+    /* Of a step a row of pixels, or with NHWC of a pixel its channels. */
+    const double vectors = c->layout == FC_NHWC ? 0.7 * (double)c->ow / (double)c->kernels->lanes
+                                                : (double)fc_ceil_div(c->ow, c->kernels->lanes);
+    const double row = fc_gathers_vectors(c) ? 3.5 * vectors : 5.5 + 0.65 * (double)c->ow;
+    const double gathered = (double)fc_depth(c) * (double)c->oh * row;
     /* Finding the runs of a panel costs as much for one channel as for many. */
     const double panels = (double)fc_ceil_div(c->oh * c->ow, c->kernels->tile_columns);
-    const double runs = panels * (double)c->taps * (double)fc_depth_blocks(fc_depth(c)) * 120;
+    const double runs = panels * (double)c->taps * (double)fc_depth_blocks(fc_depth(c)) * 80;
     /* Panels are written and read again through L2: 1x1 layers were 7 % slower than products of pixels in place. Those of
      * NHWC, which `direct` has to turn, never were. */
-    const double products = (c->layout == FC_NHWC && c->taps == 1 ? 1 : 1.07) * fc_gemm_cycles(&gemm);
-    const double calls = 40 * (double)(fc_a_panels(&gemm) * fc_b_panels(&gemm)) * (double)fc_depth_blocks(fc_depth(c));
+    const double products = (c->layout == FC_NHWC && c->taps == 1 ? 1 : 1.04) * fc_gemm_cycles(&gemm);
+    const double calls = 50 * (double)(fc_a_panels(&gemm) * fc_b_panels(&gemm)) * (double)fc_depth_blocks(fc_depth(c));
     const double turned =
-        stores_in_place(c, lanes) ? 0 : (double)c->m * (double)(c->oh * c->ow) * 8 / (double)c->kernels->lanes;
-    return fc_packing_cycles(c) + (double)(c->n * c->groups) * (products + calls + gathered + runs + turned);
+        stores_in_place(c, lanes) ? 0 : (double)c->m * (double)(c->oh * c->ow) * 12 / (double)c->kernels->lanes;
+    return 0.6 * fc_packing_cycles(c) +
+           (double)(c->n * c->groups) * (products + calls + gathered + runs + turned + 1300);
 }
 
 /* How weights are read: along the reduction, each once for some pixels; along y's channels; or packed in panels. */

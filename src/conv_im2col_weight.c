@@ -168,11 +168,13 @@ static double panel_cycles(const fc_correlation *c)
     const double depth = (double)fc_depth(c), pixels = (double)(c->oh * c->ow);
     /* By whole vectors of columns and rows. */
     const ptrdiff_t lanes = c->kernels->lanes;
-    const double turned = pixels * (double)(6 * fc_ceil_div(fc_depth(c), lanes) + 4 * fc_ceil_div(c->m, lanes));
+    const double turned = pixels * (double)(7 * fc_ceil_div(fc_depth(c), lanes) + 7 * fc_ceil_div(c->m, lanes));
     double gathered = 0;
     if (!fc_sees_image_itself(c))
-        gathered = depth * (pixels * fc_gather_cycles(c) + (double)fc_depth_blocks(c->oh * c->ow) * 150);
-    return (double)(c->n * c->groups) * (1.2 * fc_gemm_cycles(&gemm) + turned + gathered + 300);
+        gathered = depth * (pixels * (fc_gathers_vectors(c) ? 1.5 / (double)lanes : 0.6) +
+                            (double)fc_depth_blocks(c->oh * c->ow) * 150);
+    const double calls = 30 * (double)(fc_a_panels(&gemm) * fc_b_panels(&gemm) * fc_depth_blocks(gemm.k));
+    return (double)(c->n * c->groups) * (1.12 * fc_gemm_cycles(&gemm) + calls + turned + gathered + 2000);
 }
 
 double fc_im2col_weight_cycles(const fc_correlation *c)

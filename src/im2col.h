@@ -21,11 +21,10 @@ static inline int fc_sees_image_itself(const fc_correlation *c)
            c->tap[0].w == 0 && c->oh == c->h && c->ow == c->w && c->x_w == 1 && c->x_h == c->w;
 }
 
-/* Cycles of gathering one element: by vectors where pixels lie side by side. */
-static inline double fc_gather_cycles(const fc_correlation *c)
+/* Whether a row's pixels are gathered by vectors: they lie side by side. */
+static inline int fc_gathers_vectors(const fc_correlation *c)
 {
-    const int runs_are_dense = c->layout == FC_NHWC || (c->stride_w == 1 && c->x_w == 1);
-    return runs_are_dense ? 2.5 / (double)c->kernels->lanes : 1.0;
+    return c->layout == FC_NHWC || (c->stride_w == 1 && c->x_w == 1);
 }
 
 /* conv_im2col_weight.c */

@@ -90,17 +90,16 @@ static int edge_points(const fc_winograd_plan *plan, ptrdiff_t outputs)
     return left && fc_winograd_has_edges(plan->size) ? left + plan->r - 1 : 0;
 }
 
-/* Cycles of a group: of all products, by register tiles, with 100 for each call, and more where the sums are visited
- * again; */
+/* Cycles of a group: of all products, by register tiles and vectors of filters, with 110 for each call, and as many where
+ * the sums are visited again; */
 static double product_cycles(const fc_winograd_plan *plan)
 {
     const fc_correlation *c = &plan->c;
     const double tiles = (double)(plan->rows / plan->blocks * plan->tiles_w) * fc_winograd_points_share(plan);
     const double tile_panels = ceil(tiles / c->kernels->tile_rows);
-    const double calls = 100 + 100 * (double)(plan->filters.depth_blocks - 1);
-    const double step = fc_tile_step_cycles(tiles / tile_panels);
-    return (double)plan->points * (double)plan->blocks * tile_panels * (double)plan->filters.panels *
-           (step * (double)plan->channels + calls);
+    const double calls = 110 * (double)(plan->filters.depth_blocks * plan->filters.panels);
+    const double step = fc_tile_step_cycles(tiles / tile_panels) * (double)fc_ceil_div(c->m, c->kernels->lanes) / 2;
+    return (double)plan->points * (double)plan->blocks * tile_panels * (step * (double)plan->channels + calls);
 }
 
 /* of the transform of packed filters for each block; */
@@ -221,13 +220,15 @@ const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation,
 }
 
 
-/* Of a vector of channels of x, beside its tiles' transform: phases' pixels lie apart, and where phases have different
+/* Of a vector of channels of x, to lay its pixels side by side: those of phases lie apart, and where phases have different
  * edges come one by one. */
-static double apart_cycles(const fc_winograd_plan *plan)
+static double side_by_side_cycles(const fc_winograd_plan *plan)
 {
     const double rows = (double)(plan->c.n * (plan->tiles_h * plan->m + plan->r - 1));
-    const double row = 200 + 12 * (double)(plan->tiles_w * plan->m + plan->r - 1);
-    return plan->phases == 1 ? 0 : rows * row * (plan->c.stride_w <= 2 && plan->c.x_w == 1 ? 1 : 2);
+    const double columns = (double)(plan->tiles_w * plan->m + plan->r - 1);
+    if (plan->phases == 1)
+        return rows * (80 + 7 * columns);
+    return rows * (230 + 14 * columns) * (plan->c.stride_w <= 2 && plan->c.x_w == 1 ? 1 : 2);
 }
 
 /* Transforms are counted by their loads, stores and sums; and what a problem takes however small: without it Winograd was
@@ -237,18 +238,16 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     fc_winograd_plan plan;
     fc_winograd_plan_of(&plan, c, m, r);
     const double lanes = (double)c->kernels->lanes, points = (double)plan.points, q = (double)plan.channels;
-    const double share = fc_winograd_points_share(&plan);
-    const double blocks = (double)plan.blocks, row_tiles = (double)(plan.rows * plan.tiles_w) * share;
-    const double image =
-        (double)fc_ceil_div(plan.channels, c->kernels->lanes) * (row_tiles * points * 5 + apart_cycles(&plan));
+    const double tiles = (double)(plan.rows * plan.tiles_w) * fc_winograd_points_share(&plan);
+    const double vectors = (double)fc_ceil_div(plan.channels, c->kernels->lanes);
+    const double image = vectors * (tiles * points * 3 + side_by_side_cycles(&plan));
     const double square = (double)(r * r * (plan.full ? 1 : 2)); /* packed, and put in its place */
-    const double packing = c->held ? 0 : blocks * (double)c->m * q * square * 7 / lanes;
+    const double packing = c->held ? 0 : (double)plan.blocks * (double)c->m * q * square * 7.5 / lanes;
     const double transforms = c->held && !plan.holds_taps ? 0 : transform_cycles(&plan);
     const double streaming = plan.holds_taps ? 0 : streaming_cycles(&plan);
     const double products = fmax(product_cycles(&plan), streaming);
-    const double filter_vectors = (double)fc_ceil_div(c->m, c->kernels->lanes);
-    const double output = filter_vectors * row_tiles * points * 5;
-    return 10000 + (double)c->groups * (image + packing + transforms + products + output);
+    const double output = (double)fc_ceil_div(c->m, c->kernels->lanes) * tiles * points * 3;
+    return 5000 + (double)c->groups * (image + packing + transforms + products + output);
 }
 
 /* Both transforms with the channels' turning, the products by vectors of channels and their calls, and the sum, which is
@@ -263,13 +262,13 @@ double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r)
     const double all_tiles = (double)(plan.rows * plan.tiles_w), tiles = all_tiles * fc_winograd_points_share(&plan);
     const double q = (double)fc_ceil_div(plan.channels, c->kernels->lanes);
     const double k = (double)fc_ceil_div(c->m, c->kernels->lanes);
-    const double transforms = 8 * points * tiles * (q + k) + q * apart_cycles(&plan);
+    const double transforms = 8 * points * tiles * (q + k) + (plan.phases > 1 ? q * side_by_side_cycles(&plan) : 0);
     const double panels = (double)fc_ceil_div(c->m, c->kernels->tile_rows);
     const double visits = ceil(all_tiles / FC_WINOGRAD_GRADIENT_DEPTH) * (slabs ? 40 : 160);
     const double products = points * panels * q * (0.55 * tiles * fc_tile_step_cycles((double)c->m / panels) + visits);
     const double stored = (double)(r * r) * (plan.phases > 1 ? 13 * (double)plan.phases : 0.55 * lanes);
     const double sum = (slabs ? 0.25 : 1.4) * points * (double)plan.channels;
     const double gradient = (double)c->m * (q * (points * 3 + stored) + sum);
-    const double regions = slabs ? 17000 : 20000 + 10000 * ceil(all_tiles / FC_WINOGRAD_GRADIENT_TILES);
+    const double regions = slabs ? 0 : 10000 * ceil(all_tiles / FC_WINOGRAD_GRADIENT_TILES);
     return regions + (double)c->groups * (transforms + products + gradient);
 }
