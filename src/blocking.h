@@ -67,6 +67,10 @@ enum { FC_PANEL_USES = 16 };
  * of L2. */
 enum { FC_ASKED_IMAGE_BYTES = 1 << 20, FC_ASKED_NEXT_BYTES = 1 << 20 };
 
+/* Images whose rows are asked for a channel ahead while they are copied (36 MB 1.2 to 1.4 times faster, 4 MB 1.03 to 1.07,
+ * 1.6 MB 0.97). */
+enum { FC_ASKED_COPY_BYTES = 4 << 20 };
+
 /* Outputs beyond L2, which each register tile asks for before it is stored (16 images of 1x1 and of first layers 1.12 times
  * faster). Of short reductions, to which it is a tenth of the work, those beyond L3. */
 enum { FC_ASKED_OUTPUT_BYTES = 2 << 20, FC_ASKED_DEPTH = 64, FC_ASKED_SHORT_BYTES = 32 << 20 };

@@ -73,6 +73,28 @@ static void fill_from_channels(const fc_image_block *b, const fc_correlation *c,
         }
 }
 
+/* The columns of a phase that lie inside the image, and the first of them there. */
+static fc_run run_of_phase(const fc_image_block *b, const fc_correlation *c, ptrdiff_t phase)
+{
+    ptrdiff_t from, to;
+    fc_valid_outputs(b->phase_length, c->stride_w, b->low_w + phase, c->w, &from, &to);
+    return (fc_run){from, from < to ? (from * c->stride_w + b->low_w + phase) * c->x_w : 0, to - from};
+}
+
+static int comes_from_afar(const fc_correlation *c)
+{
+    const double bytes = (double)(c->n * c->groups * c->q) * (double)(c->h * c->w) * (double)c->element;
+    return c->x_w == 1 && bytes > FC_ASKED_COPY_BYTES;
+}
+
+/* While a channel's rows are copied, the next one's. */
+static void ask_for_rows(const fc_correlation *c, const char *from, ptrdiff_t rows)
+{
+    for (ptrdiff_t i = 0; i < rows; i++, from = fc_at(c, from, c->x_h))
+        for (ptrdiff_t at = 0; at < c->w * (ptrdiff_t)c->element; at += 64)
+            __builtin_prefetch(from + at);
+}
+
 void fc_fill_image_block(const fc_image_block *b, const fc_correlation *c, const char *x, ptrdiff_t channels,
                          ptrdiff_t row, ptrdiff_t rows, char *block)
 {
@@ -85,19 +107,23 @@ void fc_fill_image_block(const fc_image_block *b, const fc_correlation *c, const
         fill_from_channels(b, c, x, channels, first, begin, end, block_rows, block);
         return;
     }
+    fc_run run = run_of_phase(b, c, 0);
+    const int asks = channels > 1 && comes_from_afar(c);
     for (ptrdiff_t q = 0; q < channels; q++) {
         char *plane = fc_at(c, block, q * b->plane);
-        kernels->pack_runs(plane, 0, x, 0, 1, 1, NULL, 0, begin * b->row_length);
-        kernels->pack_runs(fc_at(c, plane, end * b->row_length), 0, x, 0, 1, 1, NULL, 0,
-                           (block_rows - end) * b->row_length);
-        for (ptrdiff_t f = 0; f < b->phases; f++) {
-            ptrdiff_t from, to;
-            fc_valid_outputs(b->phase_length, c->stride_w, b->low_w + f, c->w, &from, &to);
-            const ptrdiff_t column = from * c->stride_w + b->low_w + f;
-            const fc_run run = {from, 0, to - from};
-            const char *src = from < to ? fc_at(c, x, q * c->x_c + (first + begin) * c->x_h + column * c->x_w) : x;
-            kernels->pack_runs(fc_at(c, plane, begin * b->row_length + f * b->phase_length), b->row_length, src, c->x_h,
-                               c->stride_w * c->x_w, end - begin, &run, 1, b->phase_length);
+        if (asks && q + 1 < channels)
+            ask_for_rows(c, fc_at(c, x, (q + 1) * c->x_c + (first + begin) * c->x_h), end - begin);
+        if (begin > 0)
+            kernels->pack_runs(plane, 0, x, 0, 1, 1, NULL, 0, begin * b->row_length);
+        if (end < block_rows)
+            kernels->pack_runs(fc_at(c, plane, end * b->row_length), 0, x, 0, 1, 1, NULL, 0,
+                               (block_rows - end) * b->row_length);
+        for (ptrdiff_t f = 0; f < b->phases && begin < end; f++) {
+            if (b->phases > 1)
+                run = run_of_phase(b, c, f);
+            kernels->pack_runs(fc_at(c, plane, begin * b->row_length + f * b->phase_length), b->row_length,
+                               fc_at(c, x, q * c->x_c + (first + begin) * c->x_h), c->x_h, c->stride_w * c->x_w,
+                               end - begin, &run, 1, b->phase_length);
         }
     }
 }
