@@ -23,6 +23,10 @@ enum { FC_WINOGRAD_PRODUCTS = 4032, FC_WINOGRAD_DEPTH_BLOCK = 128, FC_WINOGRAD_P
  * too (VGG 1_2 1.1 times faster, 2_2 1.0 to 1.07; with 18 MB of filters such blocks are 0.9 times as fast). */
 enum { FC_WINOGRAD_FEW_FILTERS = 3 << 20, FC_WINOGRAD_FEW_PRODUCTS = 3024 };
 
+/* Tiles, at least, of each of two blocks of one panel of filters (two threads 1.2 to 1.5 times faster, one 0.95 to 1.05; with
+ * 4 tiles 0.6 to 0.9). */
+enum { FC_WINOGRAD_FEWEST_TILES = 8 };
+
 /* F(3x3,5x5) is within the error bound of "auto" with short rounding chains alone: channels between two visits of the
  * products, channels in all (RMS 1.3e-6 to 1.5e-6 with 256, 1.6e-6 with 1024), and tiles of a weight gradient (2.7e-6 with 12,800
  * in one chunk). */

@@ -29,7 +29,7 @@ int fc_steps_are_contiguous(const fc_correlation *c)
 }
 
 /* As it is with an input gradient, whose channels lie whole filters apart. */
-static int taps_are_contiguous(const fc_correlation *c)
+int fc_taps_are_contiguous(const fc_correlation *c)
 {
     return c->order == FC_BY_CHANNEL && c->taps > 1 && c->tap[0].weight == 0 &&
            c->tap[c->taps - 1].weight == c->taps - 1;
@@ -64,7 +64,7 @@ void fc_pack_weight_panel(const fc_correlation *c, fc_lanes lanes, ptrdiff_t gro
         kernels->pack_columns(panel, width, row, (int)filled, 1, depth);
         return;
     }
-    if (taps_are_contiguous(c)) {
+    if (fc_taps_are_contiguous(c)) {
         pack_filters(c, origin, count, filled, k, depth, panel, width);
         return;
     }

@@ -23,10 +23,12 @@ void fc_pack_weight_panel(const fc_correlation *c, fc_lanes lanes, ptrdiff_t gro
 /* What sizes the product of one image's group: panels, depth blocks. */
 fc_gemm fc_correlation_gemm(const fc_correlation *c, fc_lanes lanes);
 size_t fc_packed_group_bytes(const fc_correlation *c, fc_lanes lanes);
-/* All weights, unless they are held: transposed in registers, a vector at a time. */
+int fc_taps_are_contiguous(const fc_correlation *c);
+/* All weights, unless they are held: transposed in registers, a vector at a time, or one by one if taps lie apart. */
 static inline double fc_packing_cycles(const fc_correlation *c)
 {
-    return c->held ? 0 : 0.8 * (double)c->groups * (double)c->m * (double)fc_depth(c);
+    const int apart = c->w_m != 1 && !fc_steps_are_contiguous(c) && !fc_taps_are_contiguous(c);
+    return c->held ? 0 : (apart ? 4 : 0.8) * (double)c->groups * (double)c->m * (double)fc_depth(c);
 }
 /* How weights are held for later calls: as operand A (lanes along pixels) or B. */
 const fc_packing *fc_panel_packing(fc_lanes lanes, fc_step_order order);

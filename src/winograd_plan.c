@@ -35,16 +35,16 @@ static int place_taps(fc_winograd_plan *plan)
     return r == 3 || last >= 3;
 }
 
-/* The fewest blocks: some for threads to share if there is one panel of filters, and the register tiles stay full; or an
- * odd number of few, and both blocks have tiles enough to pay for filters that are transformed beforehand. */
+/* The fewest blocks: some for threads to share if there is one panel of filters, and tiles are enough; or an odd number of
+ * few, and both blocks have tiles enough to pay for filters that are transformed beforehand. */
 static ptrdiff_t fewest_blocks(const fc_winograd_plan *plan)
 {
     const fc_correlation *c = &plan->c;
     const ptrdiff_t panels = c->groups * fc_ceil_div(c->m, c->kernels->tile_columns);
-    const ptrdiff_t register_tiles = plan->rows * plan->tiles_w / c->kernels->tile_rows;
+    const ptrdiff_t tiles = plan->rows * plan->tiles_w;
     if (panels == 1)
-        return fc_max(1, fc_min(4, register_tiles));
-    return panels < 8 && panels % 2 && register_tiles >= 4 ? 2 : 1;
+        return tiles >= 4 * c->kernels->tile_rows ? 4 : fc_max(1, fc_min(2, tiles / FC_WINOGRAD_FEWEST_TILES));
+    return panels < 8 && panels % 2 && tiles >= 4 * c->kernels->tile_rows ? 2 : 1;
 }
 
 /* Blocks of rows of tiles. What is computed again follows from them: they depend on the problem alone. Their number is
