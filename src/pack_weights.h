@@ -24,11 +24,16 @@ void fc_pack_weight_panel(const fc_correlation *c, fc_lanes lanes, ptrdiff_t gro
 fc_gemm fc_correlation_gemm(const fc_correlation *c, fc_lanes lanes);
 size_t fc_packed_group_bytes(const fc_correlation *c, fc_lanes lanes);
 int fc_taps_are_contiguous(const fc_correlation *c);
-/* All weights, unless they are held: transposed in registers, a vector at a time, or one by one if taps lie apart. */
+/* Taps with gaps between them, an input gradient's with a stride: packed one by one. */
+static inline int fc_taps_lie_apart(const fc_correlation *c)
+{
+    return c->w_m != 1 && !fc_steps_are_contiguous(c) && !fc_taps_are_contiguous(c);
+}
+/* All weights, unless they are held: transposed in registers, a vector at a time, where they do not lie apart. */
 static inline double fc_packing_cycles(const fc_correlation *c)
 {
-    const int apart = c->w_m != 1 && !fc_steps_are_contiguous(c) && !fc_taps_are_contiguous(c);
-    return c->held ? 0 : (apart ? 4 : 0.8) * (double)c->groups * (double)c->m * (double)fc_depth(c);
+    const double weight = fc_taps_lie_apart(c) ? 4 : 0.8;
+    return c->held ? 0 : weight * (double)c->groups * (double)c->m * (double)fc_depth(c);
 }
 /* How weights are held for later calls: as operand A (lanes along pixels) or B. */
 const fc_packing *fc_panel_packing(fc_lanes lanes, fc_step_order order);
