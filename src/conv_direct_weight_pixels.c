@@ -139,12 +139,12 @@ static void direct_weight_task(void *context, ptrdiff_t task, int thread)
     }
 }
 
-/* Rows of a unit: depends on the problem and the ISA alone, for the order of the sum follows from it. dy's rows of one
- * tile and the image's of one channel stay in L1, the block of channels in L2. */
+/* Rows of a unit: depends on the problem and the ISA alone, for the order of the sum follows from it. What of dy a tile
+ * reads, and the block of channels, stay in L2. */
 static ptrdiff_t rows_of_unit(const fc_correlation *c)
 {
     const ptrdiff_t row_bytes = fc_ceil_div(c->ow, c->kernels->lanes) * c->kernels->lanes * (ptrdiff_t)c->element;
-    ptrdiff_t rows = fc_min(c->oh, fc_max(1, FC_IMAGE_BLOCK_BYTES / 16 / row_bytes));
+    ptrdiff_t rows = fc_min(c->oh, fc_max(1, FC_GRADIENT_ROW_BYTES / row_bytes));
     fc_image_block b = fc_image_block_for(c, rows);
     for (; rows > 1; rows = fc_ceil_div(rows, 2)) {
         fc_image_block_resize(&b, c, rows);
