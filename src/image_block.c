@@ -23,6 +23,9 @@ fc_image_block fc_image_block_for(const fc_correlation *c, ptrdiff_t rows)
         b.low_h = fc_min(b.low_h, c->tap[t].h), high_h = fc_max(high_h, c->tap[t].h);
         b.low_w = fc_min(b.low_w, c->tap[t].w), high_w = fc_max(high_w, c->tap[t].w);
     }
+    b.row_step = c->stride_h;
+    for (ptrdiff_t t = 0; t < c->taps; t++)
+        b.row_step = (c->tap[t].h - b.low_h) % c->stride_h == 0 ? b.row_step : 1;
     const ptrdiff_t lanes = c->kernels->lanes, span_w = high_w - b.low_w;
     b.span_h = high_h - b.low_h;
     b.phases = fc_min(c->stride_w, span_w + 1);
@@ -61,7 +64,7 @@ static void fill_from_channels(const fc_image_block *b, const fc_correlation *c,
 {
     const fc_kernels *kernels = c->kernels;
     kernels->pack_runs(block, b->plane, x, 0, 1, channels, NULL, 0, block_rows * b->row_length);
-    for (ptrdiff_t i = begin; i < end; i++)
+    for (ptrdiff_t i = begin; i < end; i += b->row_step)
         for (ptrdiff_t f = 0; f < b->phases; f++) {
             ptrdiff_t from, to;
             fc_valid_outputs(b->phase_length, c->stride_w, b->low_w + f, c->w, &from, &to);
@@ -88,9 +91,9 @@ static int comes_from_afar(const fc_correlation *c)
 }
 
 /* While a channel's rows are copied, the next one's. */
-static void ask_for_rows(const fc_correlation *c, const char *from, ptrdiff_t rows)
+static void ask_for_rows(const fc_correlation *c, const char *from, ptrdiff_t rows, ptrdiff_t step)
 {
-    for (ptrdiff_t i = 0; i < rows; i++, from = fc_at(c, from, c->x_h))
+    for (ptrdiff_t i = 0; i < rows; i++, from = fc_at(c, from, step))
         for (ptrdiff_t at = 0; at < c->w * (ptrdiff_t)c->element; at += 64)
             __builtin_prefetch(from + at);
 }
@@ -101,8 +104,10 @@ void fc_fill_image_block(const fc_image_block *b, const fc_correlation *c, const
     const fc_kernels *kernels = c->kernels;
     const ptrdiff_t block_rows = (rows - 1) * c->stride_h + b->span_h + 1;
     const ptrdiff_t first = row * c->stride_h + b->low_h;
-    const ptrdiff_t begin = fc_min(block_rows, fc_max(0, -first)),
-                    end = fc_max(begin, fc_min(block_rows, c->h - first));
+    /* Rows [begin, end) lie inside the image. */
+    const ptrdiff_t begin = fc_min(block_rows, fc_ceil_div(fc_max(0, -first), b->row_step) * b->row_step);
+    const ptrdiff_t end = fc_max(begin, fc_min(block_rows, c->h - first));
+    const ptrdiff_t seen = fc_ceil_div(end - begin, b->row_step);
     if (c->x_c == 1 && c->x_w != 1) {
         fill_from_channels(b, c, x, channels, first, begin, end, block_rows, block);
         return;
@@ -112,7 +117,7 @@ void fc_fill_image_block(const fc_image_block *b, const fc_correlation *c, const
     for (ptrdiff_t q = 0; q < channels; q++) {
         char *plane = fc_at(c, block, q * b->plane);
         if (asks && q + 1 < channels)
-            ask_for_rows(c, fc_at(c, x, (q + 1) * c->x_c + (first + begin) * c->x_h), end - begin);
+            ask_for_rows(c, fc_at(c, x, (q + 1) * c->x_c + (first + begin) * c->x_h), seen, b->row_step * c->x_h);
         if (begin > 0)
             kernels->pack_runs(plane, 0, x, 0, 1, 1, NULL, 0, begin * b->row_length);
         if (end < block_rows)
@@ -121,9 +126,9 @@ void fc_fill_image_block(const fc_image_block *b, const fc_correlation *c, const
         for (ptrdiff_t f = 0; f < b->phases && begin < end; f++) {
             if (b->phases > 1)
                 run = run_of_phase(b, c, f);
-            kernels->pack_runs(fc_at(c, plane, begin * b->row_length + f * b->phase_length), b->row_length,
-                               fc_at(c, x, q * c->x_c + (first + begin) * c->x_h), c->x_h, c->stride_w * c->x_w,
-                               end - begin, &run, 1, b->phase_length);
+            kernels->pack_runs(fc_at(c, plane, begin * b->row_length + f * b->phase_length), b->row_step * b->row_length,
+                               fc_at(c, x, q * c->x_c + (first + begin) * c->x_h), b->row_step * c->x_h,
+                               c->stride_w * c->x_w, seen, &run, 1, b->phase_length);
         }
     }
 }

@@ -11,6 +11,7 @@ typedef struct {
     ptrdiff_t low_h, low_w;    /* the least offset of any tap */
     ptrdiff_t span_h;          /* how far the taps reach beyond it */
     ptrdiff_t phases, phase_length, row_length;
+    ptrdiff_t row_step;        /* the stride, where every tap sees the same of so many rows, or 1 */
     ptrdiff_t rows;            /* output rows in a block */
     ptrdiff_t plane;           /* elements of one channel of a block */
 } fc_image_block;
