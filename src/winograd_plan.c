@@ -240,14 +240,16 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     const double lanes = (double)c->kernels->lanes, points = (double)plan.points, q = (double)plan.channels;
     const double tiles = (double)(plan.rows * plan.tiles_w) * fc_winograd_points_share(&plan);
     const double vectors = (double)fc_ceil_div(plan.channels, c->kernels->lanes);
-    const double image = vectors * (tiles * points * 3 + side_by_side_cycles(&plan));
+    const double image = vectors * (tiles * points * 4.5 + side_by_side_cycles(&plan));
     const double square = (double)(r * r * (plan.full ? 1 : 2)); /* packed, and put in its place */
     const double packing = c->held ? 0 : (double)plan.blocks * (double)c->m * q * square * 7.5 / lanes;
     const double transforms = c->held && !plan.holds_taps ? 0 : transform_cycles(&plan);
     const double streaming = plan.holds_taps ? 0 : streaming_cycles(&plan);
     const double products = fmax(product_cycles(&plan), streaming);
     const double output = (double)fc_ceil_div(c->m, c->kernels->lanes) * tiles * points * 3;
-    return 5000 + (double)c->groups * (image + packing + transforms + products + output);
+    /* A lone task leaves other threads without work, while other algorithms share theirs. */
+    const double alone = c->groups * plan.blocks * plan.filters.panels == 1 ? 1.2 : 1;
+    return 5000 + alone * (double)c->groups * (image + packing + transforms + products + output);
 }
 
 /* Both transforms with the channels' turning, the products by vectors of channels and their calls, and the sum, which is
@@ -264,10 +266,10 @@ double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r)
     const double k = (double)fc_ceil_div(c->m, c->kernels->lanes);
     const double transforms = 8 * points * tiles * (q + k) + (plan.phases > 1 ? q * side_by_side_cycles(&plan) : 0);
     const double panels = (double)fc_ceil_div(c->m, c->kernels->tile_rows);
-    const double visits = ceil(all_tiles / FC_WINOGRAD_GRADIENT_DEPTH) * (slabs ? 40 : 160);
+    const double visits = ceil(all_tiles / FC_WINOGRAD_GRADIENT_DEPTH) * (slabs ? 40 : 60);
     const double products = points * panels * q * (0.55 * tiles * fc_tile_step_cycles((double)c->m / panels) + visits);
     const double stored = (double)(r * r) * (plan.phases > 1 ? 13 * (double)plan.phases : 0.55 * lanes);
-    const double sum = (slabs ? 0.25 : 1.4) * points * (double)plan.channels;
+    const double sum = (slabs ? 0.25 : 0.5) * points * (double)plan.channels;
     const double gradient = (double)c->m * (q * (points * 3 + stored) + sum);
     const double regions = slabs ? 0 : 10000 * ceil(all_tiles / FC_WINOGRAD_GRADIENT_TILES);
     return regions + (double)c->groups * (transforms + products + gradient);
