@@ -154,6 +154,24 @@ static ptrdiff_t rows_of_unit(const fc_correlation *c)
     return rows;
 }
 
+/* Channels of x that stay in L2 together. */
+static ptrdiff_t channels_of_block(const fc_correlation *c, const fc_image_block *b)
+{
+    return fc_max(1, fc_min(c->q, FC_IMAGE_BLOCK_BYTES / (b->plane * (ptrdiff_t)c->element)));
+}
+
+/* Each block of channels reads all of dy: a unit's from L2 at the pace of the products, or else from beyond it; and once it
+ * comes from memory. */
+static double reading_cycles(const fc_correlation *c, ptrdiff_t rows)
+{
+    const fc_image_block b = fc_image_block_for(c, rows);
+    const double unit = (double)c->m * (double)(rows * c->ow) * (double)c->element;
+    const double lines = (double)(c->n * c->groups * c->m) * (double)(c->oh * c->ow) / (double)c->kernels->lanes;
+    const double blocks = (double)fc_ceil_div(c->q, channels_of_block(c, &b));
+    const double bytes = lines * (double)c->kernels->lanes * (double)c->element;
+    return lines * ((unit > FC_DIRECT_IMAGE_BYTES ? 6 * blocks : 0) + (bytes > FC_GRADIENT_FAR_BYTES ? 10 : 0));
+}
+
 /* A tile takes its multiply-adds for each vector of a row, or of all rows in place, and a fixed time to add up its lanes. */
 double fc_direct_weight_pixels_cycles(const fc_correlation *c)
 {
@@ -168,7 +186,8 @@ double fc_direct_weight_pixels_cycles(const fc_correlation *c)
     const double products = fmax(8, (double)c->m / panels * (double)fc_depth(c) / strips);
     const double turned = c->layout == FC_NHWC ? (double)c->m * vectors * 4 : 0;
     const double copied = in_place ? 0 : images * fc_direct_copy_cycles(c);
-    return copied + units * (panels * strips * products * (vectors * 0.52 + 10) + turned);
+    return copied + reading_cycles(c, rows) +
+           units * (panels * strips * products * (vectors * 0.52 + 10) + turned);
 }
 
 void fc_direct_weight_pixels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace)
@@ -177,7 +196,7 @@ void fc_direct_weight_pixels_correlate(const fc_correlation *c, int threads, fc_
     const ptrdiff_t rows = rows_of_unit(c);
     const ptrdiff_t row_tiles = fc_ceil_div(c->m, c->kernels->dot_rows);
     job.block = fc_image_block_for(c, rows);
-    job.channels = fc_max(1, fc_min(c->q, FC_IMAGE_BLOCK_BYTES / (job.block.plane * (ptrdiff_t)c->element)));
+    job.channels = channels_of_block(c, &job.block);
     job.partials = fc_plan_partials(c, rows, 1, fc_chunks_beside(c->groups * row_tiles), workspace);
     const ptrdiff_t products = job.partials.chunks * c->groups;
     /* Blocks of x's channels copy nothing twice. */
