@@ -1,5 +1,5 @@
-/* Winograd's weight gradient of few tiles and many weights: a thread transforms x, or dy if it has fewer channels, and
- * keeps that; and the other a slab at a time. Of each slab it multiplies one piece after the other of what it keeps,
+/* Winograd's weight gradient of few tiles, or few channels of x or dy: a thread transforms the one that has fewer channels
+ * and keeps it; and the other a slab at a time. Of each slab it multiplies one piece after the other of what it keeps,
  * whose sum stays in its L2 until it is the gradient. Nothing passes from thread to thread: that would take longer than
  * to transform again what is kept.
  */
