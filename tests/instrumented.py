@@ -36,7 +36,10 @@ class Kind(NamedTuple):
 
 REPORT = "valgrind.log"  # in the build's folder
 # Winograd's weight gradient of more than a thread transforms for itself, which small problems do not reach.
-SHARED = "test_winograd.py::test_bits_do_not_depend_on_threads[avx2-float32-NCHW-shared_weights-F(4x4,3x3)]"
+SHARED = [
+    "test_winograd.py::test_bits_do_not_depend_on_threads[avx2-float32-NCHW-shared_weights-F(4x4,3x3)]",
+    "test_winograd.py::test_a_weight_gradient_of_many_tiles_and_weights",
+]
 
 # No report is suppressed. What the interpreter, NumPy and libgomp do among themselves is left out: they are not
 # instrumented, and keep memory to the end. Leaks of ours are for tests/test_memory.py, which counts our blocks.
@@ -49,7 +52,7 @@ KINDS = {
             "UBSAN_OPTIONS": "print_stacktrace=1",
             "OMP_NUM_THREADS": "4",
         },
-        ["test_properties.py", "test_fuzz.py", "test_plan.py", "test_lrn.py", "test_ladder.py", SHARED],
+        ["test_properties.py", "test_fuzz.py", "test_plan.py", "test_lrn.py", "test_ladder.py", *SHARED],
     ),
     "thread": Kind(
         "thread",
@@ -74,7 +77,7 @@ KINDS = {
          "test_lrn.py", "test_memory.py", "test_outputs.py", "test_phase_clock.py", "test_plan.py",
          "test_pool_strips.py", "test_properties.py", "test_winograd_nonfinite.py", "test_winograd_transforms.py",
          "test_winograd.py::test_strided_gradients_whose_phases_are_3x3",
-         "test_winograd.py::test_held_filters_that_no_cache_keeps", SHARED],
+         "test_winograd.py::test_held_filters_that_no_cache_keeps", *SHARED],
     ),
 }  # fmt: skip
 

@@ -276,3 +276,17 @@ def test_a_weight_gradient_of_many_tiles(rng, isa, dtype, layout):
         for algo in NAMES:
             dw = backward_weight(dy, x, exact.shape, padding=pad, layout=layout, algo=algo)
             assert_close(dw, exact, bound(dtype, dy.size / 7, algo))
+
+
+def test_a_weight_gradient_of_many_tiles_and_weights(rng, isa, layout):
+    """Blocks of tiles that threads share, whose products are added to one sum after the other."""
+    x = rng.standard_normal((2, 70, 62, 61), np.float32)
+    dy = rng.standard_normal((2, 72, 62, 61), np.float32)
+    exact = reference.conv2d_backward_weight(dy.astype(float), x.astype(float), (72, 70, 3, 3), padding=1)
+    exact = weights(exact, layout)
+    dy, x = activations(dy, layout, np.float32), activations(x, layout, np.float32)
+    arguments = {"padding": 1, "layout": layout, "algo": "F(4x4,3x3)"}
+    dw = backward_weight(dy, x, exact.shape, **arguments)
+    assert_close(dw, exact, bound(np.float32, dy.size / 72))
+    with fastconv.threads(5):
+        assert np.array_equal(backward_weight(dy, x, exact.shape, **arguments), dw)
