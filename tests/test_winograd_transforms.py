@@ -201,6 +201,16 @@ def test_float32_weight_gradients_are_within_the_documented_error(isa, rng, vari
     assert worst <= 3e-5
 
 
+@pytest.mark.parametrize("variant", [title for title in WINOGRAD if title not in FAST])
+def test_float32_weight_gradients_of_few_tiles_are_within_the_bound_of_auto(isa, rng, variant):
+    """100 tiles of F(3x3,5x5), in one chain 2.0e-6."""
+    x, dy = rng.standard_normal((1, 64, 28, 28), np.float32), rng.standard_normal((1, 16, 28, 28), np.float32)
+    shape = (16, 64, *2 * WINOGRAD[variant][1:])
+    exact = reference.conv2d_backward_weight(dy.astype(float), x.astype(float), shape, padding="same")
+    rms, _ = errors(backward_weight(dy, x, exact.shape, padding="same", algo=variant), exact)
+    assert rms <= 1.5e-6
+
+
 def test_long_sums_of_a_weight_gradient_are_other_variants():
     x, dy = np.zeros((2, 1, 275, 276), np.float32), np.zeros((2, 1, 271, 272), np.float32)
     backward_weight(dy[:1], x[:1], (1, 1, 5, 5), algo="F(3x3,5x5)")  # 91 x 91 tiles
