@@ -31,7 +31,7 @@ from fastconv.cli.timing import best_times, turn
 
 ALGORITHMS = ("direct", "im2col", "winograd")
 OPERATIONS = ("forward", "backward_input", "backward_weight")
-# Of random problems; sizes are drawn from lists, channels and filters from powers of two.
+# Of random problems; sizes are drawn from lists, channels and filters evenly on a logarithmic scale.
 SIDES = (1, 1, 2, 3, 3, 3, 5, 5, 7)
 STRIDES = (1, 1, 1, 1, 2)
 HEIGHTS = (6, 7, 8, 10, 13, 14, 17, 19, 27, 28, 40, 56, 80, 112)

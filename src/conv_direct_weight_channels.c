@@ -214,8 +214,8 @@ static double product_cycles(const gradient_job *job)
 }
 
 /* What is done again for each part, in cycles: a block of panels copies the image, or reads it once more in place, a
- * block of channels turns dy, a chunk stores dw and has it added up (1.6 cycles a float), but
- * one of them is stored only. */
+ * block of channels turns dy, a chunk stores dw and has it added up (1.6 cycles a float), but one of
+ * them is stored only. */
 typedef struct {
     double panels, channels, chunk;
 } part_costs;

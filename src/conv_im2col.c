@@ -205,10 +205,10 @@ static double panel_cycles(const fc_correlation *c)
 {
     const fc_lanes lanes = choose_lanes(c);
     const fc_gemm gemm = fc_correlation_gemm(c, lanes);
-    /* Of a step a row of pixels, or with NHWC of a pixel its channels. */
-    const double vectors = c->layout == FC_NHWC ? 0.7 * (double)c->ow / (double)c->kernels->lanes
-                                                : (double)fc_ceil_div(c->ow, c->kernels->lanes);
-    const double row = fc_gathers_vectors(c) ? 3.5 * vectors : 5.5 + 0.65 * (double)c->ow;
+    /* A row of pixels of a step: by whole vectors, unless they lie apart; with NHWC vectors are of channels. */
+    const double row = c->layout == FC_NHWC      ? 2.5 * (double)c->ow / (double)c->kernels->lanes
+                       : fc_gathers_vectors(c) ? 3.5 * (double)fc_ceil_div(c->ow, c->kernels->lanes)
+                                               : 5.5 + 0.65 * (double)c->ow;
     const double gathered = (double)fc_depth(c) * (double)c->oh * row;
     /* Finding the runs of a panel costs as much for one channel as for many. */
     const double panels = (double)fc_ceil_div(c->oh * c->ow, c->kernels->tile_columns);

@@ -34,14 +34,14 @@ static fc_winograd_sum_block lay_out(const slabs_job *job, fc_workspace *scratch
 }
 
 /* Channels of cut i of `count` equal ones, by whole vectors. */
-static void cut_channels(fc_winograd_sums *sums, ptrdiff_t count, ptrdiff_t i)
+static void take_channels(fc_winograd_sums *sums, ptrdiff_t count, ptrdiff_t i)
 {
     const ptrdiff_t lanes = sums->plan.c.kernels->lanes, vectors = fc_ceil_div(sums->plan.channels, lanes);
     sums->first_channel = fc_part(vectors, count, i) * lanes;
     sums->channels = fc_min(sums->plan.channels, fc_part(vectors, count, i + 1) * lanes) - sums->first_channel;
 }
 
-static void cut_filters(fc_winograd_sums *sums, ptrdiff_t count, ptrdiff_t i)
+static void take_filters(fc_winograd_sums *sums, ptrdiff_t count, ptrdiff_t i)
 {
     sums->first_filter = fc_part(sums->plan.c.m, count, i);
     sums->filters = fc_part(sums->plan.c.m, count, i + 1) - sums->first_filter;
@@ -78,8 +78,8 @@ static void run_task(void *context, ptrdiff_t index, int thread)
     fc_winograd_sums sums = *job->sums;
     const ptrdiff_t slab = index % job->slabs, group_part = index / job->slabs, part = group_part % job->parts;
     sums.group = group_part / job->parts;
-    cut_channels(&sums, job->keeps_x ? job->parts : job->slabs, job->keeps_x ? part : slab);
-    cut_filters(&sums, job->keeps_x ? job->slabs : job->parts, job->keeps_x ? slab : part);
+    take_channels(&sums, job->keeps_x ? job->parts : job->slabs, job->keeps_x ? part : slab);
+    take_filters(&sums, job->keeps_x ? job->slabs : job->parts, job->keeps_x ? slab : part);
     fc_workspace scratch = {.base = job->scratch + (size_t)thread * job->scratch_bytes};
     char *image;
     fc_winograd_sum_block block = lay_out(job, &scratch, &image);

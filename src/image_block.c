@@ -90,7 +90,7 @@ static int comes_from_afar(const fc_correlation *c)
     return c->x_w == 1 && bytes > FC_ASKED_COPY_BYTES;
 }
 
-/* While a channel's rows are copied, the next one's. */
+/* While a channel's rows are copied, the next one's are asked for. */
 static void ask_for_rows(const fc_correlation *c, const char *from, ptrdiff_t rows, ptrdiff_t step)
 {
     for (ptrdiff_t i = 0; i < rows; i++, from = fc_at(c, from, step))

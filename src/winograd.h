@@ -35,6 +35,8 @@ typedef struct {
 
 /* winograd_plan.c: 0 if the taps of a phase are not of an r x r square, or a row of tiles does not fit into scratch. */
 int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *c, int m, int r);
+/* F(3x3,5x5), whose rounding chains must be short. */
+static inline int fc_winograd_sums_briefly(const fc_winograd_plan *plan) { return plan->size == 7; }
 const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation, int m, int r);
 double fc_winograd_cycles(const fc_correlation *c, int m, int r);
 double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r);

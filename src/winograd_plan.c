@@ -42,9 +42,10 @@ static ptrdiff_t fewest_blocks(const fc_winograd_plan *plan)
     const fc_correlation *c = &plan->c;
     const ptrdiff_t panels = c->groups * fc_ceil_div(c->m, c->kernels->tile_columns);
     const ptrdiff_t tiles = plan->rows * plan->tiles_w;
+    const int fill_registers = tiles >= 4 * c->kernels->tile_rows;
     if (panels == 1)
-        return tiles >= 4 * c->kernels->tile_rows ? 4 : fc_max(1, fc_min(2, tiles / FC_WINOGRAD_FEWEST_TILES));
-    return panels < 8 && panels % 2 && tiles >= 4 * c->kernels->tile_rows ? 2 : 1;
+        return fill_registers ? 4 : fc_max(1, fc_min(2, tiles / FC_WINOGRAD_FEWEST_TILES));
+    return panels < 8 && panels % 2 && fill_registers ? 2 : 1;
 }
 
 /* Blocks of rows of tiles. What is computed again follows from them: they depend on the problem alone. Their number is
@@ -63,14 +64,11 @@ static ptrdiff_t choose_blocks(const fc_winograd_plan *plan)
     return fc_min(plan->rows, fc_ceil_div(blocks, even) * even);
 }
 
-/* F(3x3,5x5)'s rounding chains. */
-static int sums_briefly(const fc_winograd_plan *plan) { return plan->size == 7; }
-
 static void plan_steps(fc_winograd_plan *plan)
 {
     const fc_correlation *c = &plan->c;
     const ptrdiff_t width = c->kernels->tile_columns, lanes = c->kernels->lanes;
-    const ptrdiff_t block = sums_briefly(plan) ? FC_WINOGRAD_SHORT_DEPTH : FC_WINOGRAD_DEPTH_BLOCK;
+    const ptrdiff_t block = fc_winograd_sums_briefly(plan) ? FC_WINOGRAD_SHORT_DEPTH : FC_WINOGRAD_DEPTH_BLOCK;
     const ptrdiff_t depth_blocks = fc_min(c->q, fc_ceil_div(plan->channels, block));
     plan->image_ld = fc_odd_lines(c, plan->channels);
     plan->image_step = fc_odd_lines(c, plan->most_tiles * plan->image_ld);
@@ -210,7 +208,7 @@ const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation,
     const int fits = fc_winograd_plan_of(&plan, c, m, r);
     const int too_long = operation == FC_BACKWARD_WEIGHT ? plan.rows * plan.tiles_w > FC_WINOGRAD_SHORT_TILES
                                                          : plan.channels > FC_WINOGRAD_SHORT_CHANNELS;
-    if (sums_briefly(&plan) && too_long)
+    if (fc_winograd_sums_briefly(&plan) && too_long)
         return "its sum of more than 256 channels, or 16,384 tiles in a weight gradient, would round more than it may";
     const double point = (double)plan.points * (double)c->element, padding = 64;
     const double row = (double)plan.tiles_w * ((double)(plan.channels + c->m) + padding) * point;
@@ -218,7 +216,6 @@ const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation,
         return "a row of tiles with all its channels does not fit into a thread's scratch of 16 MiB";
     return NULL;
 }
-
 
 /* Of a vector of channels of x, to lay its pixels side by side: those of phases lie apart, and where phases have different
  * edges come one by one. */

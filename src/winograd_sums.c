@@ -80,8 +80,9 @@ void fc_winograd_multiply_point(const fc_winograd_sums *sums, const fc_winograd_
     const ptrdiff_t begin = fc_part(panels, parts, part), end = fc_part(panels, parts, part + 1);
     const fc_winograd_range *range = fc_winograd_range_of(&sums->plan, &block->rows, (int)point);
     const ptrdiff_t tiles = range->end - range->begin;
-    /* One at least: where there are none, the sum is zero. F(3x3,5x5) must sum briefly. */
-    const ptrdiff_t depth = sums->plan.size == 7 ? FC_WINOGRAD_SHORT_DEPTH : FC_WINOGRAD_GRADIENT_DEPTH;
+    /* One at least: where there are none, the sum is zero. */
+    const ptrdiff_t depth =
+        fc_winograd_sums_briefly(&sums->plan) ? FC_WINOGRAD_SHORT_DEPTH : FC_WINOGRAD_GRADIENT_DEPTH;
     const ptrdiff_t depths = fc_max(1, fc_ceil_div(tiles, depth));
     const char *x = fc_at(c, block->x, point * sums->x_step), *dy = fc_at(c, block->dy, point * sums->dy_step);
     char *sum = fc_at(c, block->sum, point * sums->sum_step);

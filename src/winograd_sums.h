@@ -17,7 +17,7 @@ typedef struct {
     ptrdiff_t dy_ld, sum_ld;           /* between tiles of the transformed dy, and filters of the sum */
     ptrdiff_t x_step, dy_step, sum_step; /* between points */
     int taps_in_order;                 /* the transform's taps lie one behind the other in memory */
-    atomic_int *not_finite;
+    atomic_int *not_finite;            /* of all slabs: set where some gradient is not */
 } fc_winograd_sums;
 
 /* Rows of tiles, transformed to x in panels of the micro-kernel's B and to dy, and what they are added to. */
@@ -50,7 +50,7 @@ void fc_winograd_store_gradient(const fc_winograd_sums *sums, const char *sum, p
 ptrdiff_t fc_winograd_chunks(fc_winograd_sums *sums);
 void fc_winograd_sum_chunks(fc_winograd_sums *sums, ptrdiff_t chunks, int threads, fc_workspace *workspace);
 
-/* conv_winograd_weight_slabs.c: few tiles, for which threads share nothing. */
+/* conv_winograd_weight_slabs.c: few tiles, or few channels of x or dy, for which threads share nothing. */
 int fc_winograd_serves_slabs(const fc_winograd_plan *plan);
 void fc_winograd_sum_by_slabs(fc_winograd_sums *sums, int threads, fc_workspace *workspace);
 
