@@ -53,7 +53,7 @@ static void bias_of_row(void *context, ptrdiff_t row, int thread)
     (void)thread;
     job->kernels->sum_partials((char *)at(job, job->rows, row * p->k),
                                at(job, job->dy.data, row / p->oh * stride[0] + row % p->oh * stride[2]), stride[3],
-                               p->ow, p->k);
+                               p->ow, p->k, 0);
 }
 
 fc_status fc_conv_backward_bias(const fc_conv *conv, fc_view dy, void *db, int threads)
@@ -86,12 +86,12 @@ fc_status fc_conv_backward_bias(const fc_conv *conv, fc_view dy, void *db, int t
             const ptrdiff_t first = b * BIAS_ROWS;
             job.kernels->sum_partials(blocks == 1 ? (char *)db : (char *)at(&job, job.rows, b * conv->k),
                                       at(&job, job.rows, first * conv->k), conv->k, fc_min(BIAS_ROWS, rows - first),
-                                      conv->k);
+                                      conv->k, 0);
         }
         rows = blocks;
     }
     if (conv->n * conv->oh == 1)
-        job.kernels->sum_partials(db, job.rows, conv->k, 1, conv->k);
+        job.kernels->sum_partials(db, job.rows, conv->k, 1, conv->k, 0);
     fc_workspace_release(job.rows);
     return FC_OK;
 }

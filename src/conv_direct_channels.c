@@ -23,11 +23,13 @@ typedef struct {
     ptrdiff_t height, width;     /* rows of outputs and pixels of a row: of y, or all in one row */
     ptrdiff_t rows;              /* in a block */
     ptrdiff_t row_blocks, pixel_blocks, filter_blocks;
-    ptrdiff_t chunk;             /* depth blocks whose channels are copied at once */
+    ptrdiff_t chunks;            /* of depth blocks, whose channels are copied at once */
+    int splits;                  /* each chunk is a task, whose products are a part of y: there is one panel and few pixels */
     fc_image_block block;
     const char *packed;          /* all weights, or NULL: each task packs a panel when it comes to it */
     ptrdiff_t ask_step;          /* elements of the next image that are asked for at each step, or 0 */
     ptrdiff_t *offset;           /* of every step of the reduction, from the first channel of its chunk */
+    char *parts;                 /* of y if it splits, pixels with their channels */
     size_t group_bytes, image_bytes, c_bytes, scratch_bytes;
     int packs_first;             /* weights that more than one image or block of rows uses */
     ptrdiff_t *kept;             /* the panel of weights that a thread's scratch keeps for its next task, or -1 */
@@ -44,18 +46,24 @@ typedef struct {
     const char *ask;             /* what is asked for next, or NULL */
 } channels_task;
 
-/* Depth blocks [i, i + chunk) of the reduction: steps [k, end), channels [q, q + channels). */
+/* Steps [k, end) of the reduction, the first in depth block `block`: of channels [q, q + channels). */
 typedef struct {
-    ptrdiff_t i, blocks, k, end, q, channels;
+    ptrdiff_t i, k, end, block, q, channels;
 } depth_chunk;
 
 static depth_chunk chunk_at(const channels_job *job, ptrdiff_t i)
 {
     const fc_correlation *c = job->c;
     const ptrdiff_t depth = fc_depth(c), blocks = fc_depth_blocks(depth);
-    depth_chunk chunk = {.i = i, .blocks = fc_min(job->chunk, blocks - i)};
-    chunk.k = fc_part(depth, blocks, i);
-    chunk.end = fc_part(depth, blocks, i + chunk.blocks);
+    depth_chunk chunk = {.i = i, .k = fc_part(depth, job->chunks, i), .end = fc_part(depth, job->chunks, i + 1)};
+    if (job->splits) {
+        while (fc_part(depth, blocks, chunk.block + 1) <= chunk.k)
+            chunk.block++;
+    } else {
+        chunk.block = fc_part(blocks, job->chunks, i);
+        chunk.k = fc_part(depth, blocks, chunk.block);
+        chunk.end = fc_part(depth, blocks, fc_part(blocks, job->chunks, i + 1));
+    }
     chunk.q = chunk.k / c->taps;
     chunk.channels = (chunk.end - 1) / c->taps + 1 - chunk.q;
     return chunk;
@@ -63,9 +71,8 @@ static depth_chunk chunk_at(const channels_job *job, ptrdiff_t i)
 
 static ptrdiff_t most_channels(const channels_job *job)
 {
-    const ptrdiff_t blocks = fc_depth_blocks(fc_depth(job->c));
     ptrdiff_t most = 0;
-    for (ptrdiff_t i = 0; i < blocks; i += job->chunk)
+    for (ptrdiff_t i = 0; i < job->chunks; i++)
         most = fc_max(most, chunk_at(job, i).channels);
     return most;
 }
@@ -73,8 +80,7 @@ static ptrdiff_t most_channels(const channels_job *job)
 static void fill_offsets(const channels_job *job)
 {
     const fc_correlation *c = job->c;
-    const ptrdiff_t blocks = fc_depth_blocks(fc_depth(c));
-    for (ptrdiff_t i = 0; i < blocks; i += job->chunk) {
+    for (ptrdiff_t i = 0; i < job->chunks; i++) {
         const depth_chunk chunk = chunk_at(job, i);
         if (!job->in_place)
             fc_step_offsets(&job->block, c, chunk.k, chunk.end - chunk.k, job->offset + chunk.k);
@@ -106,14 +112,18 @@ static void multiply_rows(channels_task *task, fc_tile *tile, const char *image,
         }
 }
 
+/* Steps [k, k + depth) of a panel, in one depth block. */
 static const char *panel_of_weights(const channels_task *task, ptrdiff_t panel, ptrdiff_t depth_block, ptrdiff_t k,
                                     ptrdiff_t depth)
 {
     const channels_job *job = task->job;
     const fc_correlation *c = job->c;
     const ptrdiff_t first = panel * c->kernels->tile_columns, count = fc_min(c->kernels->tile_columns, c->m - first);
-    if (job->packed)
-        return fc_gemm_packed_b(&job->gemm, job->packed + (size_t)task->group * job->group_bytes, depth_block, panel);
+    if (job->packed) {
+        const char *group = job->packed + (size_t)task->group * job->group_bytes;
+        const ptrdiff_t begin = fc_part(fc_depth(c), fc_depth_blocks(fc_depth(c)), depth_block);
+        return fc_at(c, fc_gemm_packed_b(&job->gemm, group, depth_block, panel), (k - begin) * c->kernels->tile_columns);
+    }
     char *weights = job->pixel_blocks > 1 ? fc_at(c, task->weights, k * c->kernels->tile_columns) : task->weights;
     if (task->packs)
         fc_pack_weight_panel(c, FC_LANES_CHANNELS, task->group, first, count, k, depth, weights);
@@ -137,22 +147,25 @@ static void multiply_panel(channels_task *task, const depth_chunk *chunk, ptrdif
     const ptrdiff_t first = task->n * c->y_n + channel * c->y_c + task->row * c->y_h + task->pixel * c->y_w;
     char *y = fc_at(c, c->y, first), *to = y;
     ptrdiff_t row_step = c->y_h;
-    if (job->buffered) {
+    if (job->splits) {
+        tile.ldc = c->m;
+        row_step = job->width * c->m;
+        to = fc_at(c, job->parts, chunk->i * job->height * row_step);
+    } else if (job->buffered) {
         row_step = task->width * width;
-        to = fc_at(c, task->c_block, job->chunk < blocks ? (panel - task->p0) * task->rows * row_step : 0);
+        to = fc_at(c, task->c_block, job->chunks > 1 ? (panel - task->p0) * task->rows * row_step : 0);
     }
-    for (ptrdiff_t i = chunk->i; i < chunk->i + chunk->blocks; i++) {
-        const ptrdiff_t k = fc_part(depth, blocks, i);
-        const int last = i == blocks - 1;
-        tile.depth = fc_part(depth, blocks, i + 1) - k;
+    for (ptrdiff_t i = chunk->block, k = chunk->k; k < chunk->end; i++, k += tile.depth) {
+        tile.depth = fc_min(fc_part(depth, blocks, i + 1), chunk->end) - k;
+        const int last = k + tile.depth == depth;
         tile.b = panel_of_weights(task, panel, i, k, tile.depth);
         tile.a_offset = job->offset + k;
-        tile.accumulate = i > 0;
-        tile.relu = c->relu && last;
+        tile.accumulate = k > (job->splits ? chunk->k : 0);
+        tile.relu = c->relu && last && !job->splits;
         tile.column_bias = c->bias && last ? fc_at(c, c->bias, channel) : NULL;
         multiply_rows(task, &tile, image, to, row_step);
     }
-    if (!job->buffered || chunk->i + chunk->blocks < blocks)
+    if (!job->buffered || job->splits || chunk->end < depth)
         return;
     /* Rows that follow each other without a gap are turned as one. */
     const ptrdiff_t merged = c->y_h == c->ow * c->y_w ? task->rows : 1;
@@ -161,10 +174,23 @@ static void multiply_panel(channels_task *task, const depth_chunk *chunk, ptrdif
                                   merged * task->width, tile.columns);
 }
 
+static void sum_parts(const channels_job *job)
+{
+    const fc_correlation *c = job->c;
+    const ptrdiff_t row = job->width * c->m, count = job->height * row;
+    c->kernels->sum_partials(job->parts, job->parts, count, job->chunks, count, c->relu);
+    for (ptrdiff_t h = 0; h < job->height; h++)
+        c->kernels->store_strided(fc_at(c, c->y, h * c->y_h), c->y_w, c->y_c, fc_at(c, job->parts, h * row), c->m,
+                                  job->width, c->m);
+}
+
 static void run_task(void *context, ptrdiff_t index, int thread)
 {
     const channels_job *job = context;
     const fc_correlation *c = job->c;
+    const ptrdiff_t chunk_begin = job->splits ? index : 0, chunk_end = job->splits ? index + 1 : job->chunks;
+    if (job->splits)
+        index = 0;
     /* Parts of the pixels follow each other: a thread reads few panels of weights, and packs each once. */
     const ptrdiff_t panels = fc_b_panels(&job->gemm), pixels = index % job->pixel_blocks;
     index /= job->pixel_blocks;
@@ -193,8 +219,7 @@ static void run_task(void *context, ptrdiff_t index, int thread)
     const char *x = fc_at(c, c->x, task.n * c->x_n + task.group * c->q * c->x_c);
     if (job->ask_step && task.n + 1 < c->n)
         task.ask = fc_at(c, x, c->x_n);
-    const ptrdiff_t blocks = fc_depth_blocks(fc_depth(c));
-    for (ptrdiff_t i = 0; i < blocks; i += job->chunk) {
+    for (ptrdiff_t i = chunk_begin; i < chunk_end; i++) {
         const depth_chunk chunk = chunk_at(job, i);
         const char *image = fc_at(c, x, chunk.q * c->x_c);
         if (job->in_place) {
@@ -214,6 +239,14 @@ static double image_bytes(channels_job *job)
     const fc_correlation *c = job->c;
     fc_image_block_resize(&job->block, c, job->rows);
     return (double)c->q * (double)job->block.plane * (double)c->element;
+}
+
+/* As few chunks of depth blocks as keep the channels of each in L2. */
+static ptrdiff_t chunks_in_cache(channels_job *job)
+{
+    const ptrdiff_t blocks = fc_depth_blocks(fc_depth(job->c));
+    const ptrdiff_t fitting = (ptrdiff_t)(FC_DIRECT_IMAGE_BYTES / image_bytes(job) * (double)blocks);
+    return fc_ceil_div(blocks, fc_max(1, fc_min(blocks, fitting)));
 }
 
 /* One panel of weights. */
@@ -246,17 +279,39 @@ static ptrdiff_t choose_pixel_blocks(const channels_job *job, int threads)
     return best;
 }
 
+/* A long reduction for few pixels and filters, which alone can give more than one thread work: threads that shared the
+ * pixels would each read all weights. */
+static int splits_reduction(const channels_job *job)
+{
+    const fc_correlation *c = job->c;
+    const ptrdiff_t depth = fc_depth(c);
+    return c->n * c->groups * fc_b_panels(&job->gemm) == 1 && fc_depth_blocks(depth) > 1 &&
+           c->oh * c->ow <= depth / FC_DIRECT_PART_STEPS;
+}
+
+static void plan_split(channels_job *job)
+{
+    const fc_correlation *c = job->c;
+    job->row_blocks = job->filter_blocks = job->pixel_blocks = 1;
+    job->rows = job->height;
+    job->chunks = fc_depth_blocks(fc_depth(c)) < FC_DIRECT_PARTS ? 2 : FC_DIRECT_PARTS;
+    if (!job->in_place) {
+        job->block = fc_image_block_for(c, job->rows);
+        job->chunks = fc_ceil_div(chunks_in_cache(job), job->chunks) * job->chunks;
+    }
+}
+
 /* Rows of a block: few enough for all threads to have work and for its image and outputs to stay in L2, enough for a
  * panel of weights to be used some times. Depth blocks of a chunk: as many as stay in L2. */
 static void plan_block(channels_job *job, int threads)
 {
     const fc_correlation *c = job->c;
-    const ptrdiff_t blocks = fc_depth_blocks(fc_depth(c)), panels = fc_b_panels(&job->gemm);
-    const ptrdiff_t products = c->n * c->groups, wanted = threads > 1 ? 4 * threads : 1;
+    const ptrdiff_t panels = fc_b_panels(&job->gemm), products = c->n * c->groups;
+    const ptrdiff_t wanted = threads > 1 ? 4 * threads : 1;
     const ptrdiff_t fewest = fc_min(job->height, fc_ceil_div(4 * c->kernels->tile_rows, job->width));
     const double row_bytes = (double)job->width * (double)(c->kernels->tile_columns * (ptrdiff_t)c->element);
     const ptrdiff_t most = fc_max(fewest, (ptrdiff_t)(FC_DIRECT_C_BYTES / row_bytes));
-    job->chunk = blocks;
+    job->chunks = 1;
     job->rows = fc_min(job->height, most);
     if (!job->in_place) {
         job->block = fc_image_block_for(c, job->rows);
@@ -264,9 +319,7 @@ static void plan_block(channels_job *job, int threads)
             job->rows = fc_min(most, fc_max(fewest, fc_ceil_div(job->height, fc_ceil_div(wanted, products))));
         while (job->rows > fewest && image_bytes(job) > FC_DIRECT_IMAGE_BYTES)
             job->rows = fc_max(fewest, fc_ceil_div(job->rows, 2));
-        const double bytes = image_bytes(job);
-        if (bytes > FC_DIRECT_IMAGE_BYTES)
-            job->chunk = fc_max(1, (ptrdiff_t)(FC_DIRECT_IMAGE_BYTES / bytes * (double)blocks));
+        job->chunks = chunks_in_cache(job);
     }
     /* As many for each thread, of equal heights: 26 rows are not six times 4 and a rest. */
     job->row_blocks = fc_ceil_div(job->height, job->rows);
@@ -316,7 +369,11 @@ static int plan(channels_job *job, const fc_correlation *c, int threads)
     job->group_bytes = fc_packed_group_bytes(c, FC_LANES_CHANNELS);
     if (job->width > FC_SCRATCH_LIMIT)
         return 0;
-    plan_block(job, threads);
+    job->splits = splits_reduction(job);
+    if (job->splits)
+        plan_split(job);
+    else
+        plan_block(job, threads);
     if (!job->in_place && fc_image_block_overflows(&job->block, c))
         return 0;
     const ptrdiff_t columns = c->kernels->tile_columns, panels = fc_b_panels(&job->gemm);
@@ -324,9 +381,9 @@ static int plan(channels_job *job, const fc_correlation *c, int threads)
     if (panel_bytes > FC_C_BLOCK_BYTES)
         return 0;
     /* In several chunks, the outputs of all of a task's panels wait for the last. */
-    const int chunked = job->chunk < fc_depth_blocks(fc_depth(c));
+    const int chunked = job->chunks > 1;
     const ptrdiff_t fitting = (ptrdiff_t)(FC_C_BLOCK_BYTES / panel_bytes);
-    if (job->buffered && chunked)
+    if (job->buffered && chunked && !job->splits)
         job->filter_blocks = fc_max(job->filter_blocks, fc_ceil_div(panels, fitting));
     job->ask_step = choose_ask_step(job);
     fc_workspace sizes = {0};
@@ -337,7 +394,7 @@ static int plan(channels_job *job, const fc_correlation *c, int threads)
     }
     job->image_bytes = sizes.used;
     const ptrdiff_t held = chunked ? fc_ceil_div(panels, job->filter_blocks) : 1;
-    if (job->buffered)
+    if (job->buffered && !job->splits)
         fc_take(&sizes, (size_t)(held * job->rows * job->width * columns) * c->element);
     job->c_bytes = sizes.used - job->image_bytes;
     job->packs_first = !c->packed && c->n * job->row_blocks > 1;
@@ -355,11 +412,14 @@ void fc_direct_channels_correlate(const fc_correlation *c, int threads, fc_works
     char *fresh = NULL;
     if (job.packs_first)
         job.packed = fresh = fc_take(workspace, (size_t)c->groups * job.group_bytes);
-    const ptrdiff_t tasks = c->n * c->groups * job.row_blocks * job.pixel_blocks * job.filter_blocks;
+    const ptrdiff_t blocks = job.row_blocks * job.pixel_blocks * job.filter_blocks;
+    const ptrdiff_t tasks = job.splits ? job.chunks : c->n * c->groups * blocks;
     threads = (int)fc_min(threads, tasks);
     job.offset = fc_take(workspace, (size_t)fc_depth(c) * sizeof *job.offset);
     job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
     job.kept = fc_take(workspace, (size_t)threads * sizeof *job.kept);
+    if (job.splits)
+        job.parts = fc_take(workspace, (size_t)(job.chunks * job.height * job.width * c->m) * c->element);
     if (!workspace->base)
         return;
     for (int i = 0; i < threads; i++)
@@ -368,6 +428,8 @@ void fc_direct_channels_correlate(const fc_correlation *c, int threads, fc_works
         fc_pack_all_weights(c, FC_LANES_CHANNELS, threads, fresh);
     fill_offsets(&job);
     fc_parallel_for(threads, tasks, run_task, &job);
+    if (job.splits)
+        sum_parts(&job);
 }
 
 /* The products at the pace of the register tiles, with each tile's call, the copied image and the turned output on top. */

@@ -63,8 +63,10 @@ static size_t image_bytes(const fc_correlation *c, const fc_image_block *b, ptrd
 static ptrdiff_t choose_rows(const fc_correlation *c, int threads)
 {
     const ptrdiff_t channels = most_channels(c);
+    const int has_odd_vector = fc_ceil_div(c->ow, c->kernels->lanes) % 2;
     const ptrdiff_t wanted = fc_ceil_div(4 * threads, c->n * c->groups);
-    ptrdiff_t rows = fc_ceil_div(c->oh, threads > 1 ? fc_min(wanted, c->oh) : 1);
+    const ptrdiff_t most = has_odd_vector ? fc_ceil_div(c->oh, 2) : c->oh;
+    ptrdiff_t rows = fc_ceil_div(c->oh, threads > 1 ? fc_min(wanted, most) : 1);
     fc_image_block b = fc_image_block_for(c, rows);
     for (; rows > 1; rows = fc_ceil_div(rows, 2)) {
         fc_image_block_resize(&b, c, rows);
@@ -72,7 +74,6 @@ static ptrdiff_t choose_rows(const fc_correlation *c, int threads)
             break;
     }
     rows = fc_ceil_div(c->oh, fc_ceil_div(c->oh, rows));
-    const int has_odd_vector = fc_ceil_div(c->ow, c->kernels->lanes) % 2;
     return has_odd_vector && rows > 1 ? fc_min(c->oh, (rows + 1) / 2 * 2) : rows;
 }
 

@@ -70,7 +70,7 @@ static void store_filter(void *context, ptrdiff_t m, int thread)
     const fc_correlation *c = &sums->plan.c;
     for (ptrdiff_t point = 0; point < sums->plan.points; point++) {
         char *row = fc_at(c, job->chunk_sums, point * sums->sum_step + m * sums->sum_ld);
-        c->kernels->sum_partials(row, row, job->chunk_step, job->chunks, sums->channels);
+        c->kernels->sum_partials(row, row, job->chunk_step, job->chunks, sums->channels, 0);
     }
     fc_winograd_store_gradient(job->sums, job->chunk_sums, m, job->scratch + (size_t)thread * job->scratch_bytes);
 }

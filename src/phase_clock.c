@@ -74,8 +74,8 @@ FC_CLOCKED(FC_PHASE_STORE, store_strided,
             ptrdiff_t columns),
            (dst, row_step, column_step, src, ld, rows, columns))
 FC_CLOCKED(FC_PHASE_STORE, sum_partials,
-           (void *dst, const void *partial, ptrdiff_t step, ptrdiff_t partials, ptrdiff_t count),
-           (dst, partial, step, partials, count))
+           (void *dst, const void *partial, ptrdiff_t step, ptrdiff_t partials, ptrdiff_t count, int relu),
+           (dst, partial, step, partials, count, relu))
 #undef FC_CLOCKED
 
 static void clock_gemm_tile(const fc_kernels *kernels, const fc_tile *tile)

@@ -64,7 +64,7 @@ static void sum_task(void *context, ptrdiff_t task, int thread)
     const ptrdiff_t first = task * SUM_BLOCK;
     job->c->kernels->sum_partials(fc_at(job->c, p->dw, first), fc_at(job->c, p->copies, first),
                                   (ptrdiff_t)(p->step / job->c->element), p->chunks,
-                                  fc_min(SUM_BLOCK, p->weights - first));
+                                  fc_min(SUM_BLOCK, p->weights - first), 0);
 }
 
 void fc_sum_partials(const fc_weight_partials *p, const fc_correlation *c, int threads)

@@ -245,7 +245,7 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     const double products = fmax(product_cycles(&plan), streaming);
     const double output = (double)fc_ceil_div(c->m, c->kernels->lanes) * tiles * points * 3;
     /* A lone task leaves other threads without work, while other algorithms share theirs. */
-    const double alone = c->groups * plan.blocks * plan.filters.panels == 1 ? 1.2 : 1;
+    const double alone = c->groups * plan.blocks * plan.filters.panels == 1 ? 1.4 : 1;
     return 5000 + alone * (double)c->groups * (image + packing + transforms + products + output);
 }
 

@@ -263,8 +263,8 @@ typedef struct {
     /* Every element of dst becomes *value. */
     void (*fill)(void *dst, ptrdiff_t row_step, ptrdiff_t column_step, ptrdiff_t rows, ptrdiff_t columns,
                  const void *value);
-    /* dst[i] = sum over p of partial[p*step + i], in the order of p */
-    void (*sum_partials)(void *dst, const void *partial, ptrdiff_t step, ptrdiff_t partials, ptrdiff_t count);
+    /* dst[i] = sum over p of partial[p*step + i], in the order of p; with `relu` at least 0, handing NaN on */
+    void (*sum_partials)(void *dst, const void *partial, ptrdiff_t step, ptrdiff_t partials, ptrdiff_t count, int relu);
     double (*sum)(const void *src, ptrdiff_t count);
 
     int pool_pairs;  /* whether strips come in pairs */

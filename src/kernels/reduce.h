@@ -4,7 +4,7 @@
 #define FC_SUM_BLOCK 64
 
 static void FC_NAME(sum_partials)(void *dst, const void *partial, ptrdiff_t step, ptrdiff_t partials,
-                                  ptrdiff_t count)
+                                  ptrdiff_t count, int relu)
 {
     for (ptrdiff_t i = 0; i < count; i += LANES) {
         const int lanes = count - i < LANES ? (int)(count - i) : LANES;
@@ -12,7 +12,7 @@ static void FC_NAME(sum_partials)(void *dst, const void *partial, ptrdiff_t step
         vec total = vload_n(from, lanes);
         for (ptrdiff_t p = 1; p < partials; p++)
             total += vload_n(from + p * step, lanes);
-        vstore_n((real *)dst + i, total, lanes);
+        vstore_n((real *)dst + i, relu ? vselect((vmask)(total < (vec){0}), (vec){0}, total) : total, lanes);
     }
 }
 
