@@ -32,4 +32,10 @@ static inline double fc_direct_copy_cycles(const fc_correlation *c)
     return (double)(c->q * b.phases) * (25 + (double)(c->oh * (c->stride_h / b.row_step)) * row);
 }
 
+/* One image's outputs of a group from a block to where they belong: vectors, or pixels that lie apart. */
+static inline double fc_direct_turn_cycles(const fc_correlation *c)
+{
+    return (double)c->m * (double)(c->oh * c->ow) * (c->y_w == 1 ? 3 : 16) / (double)c->kernels->lanes;
+}
+
 #endif

@@ -31,7 +31,9 @@ typedef struct {
     ptrdiff_t *offset;           /* of every step of the reduction, from the first channel of its chunk */
     char *parts;                 /* of y if it splits, pixels with their channels */
     size_t group_bytes, image_bytes, c_bytes, scratch_bytes;
-    int packs_first;             /* weights that more than one image or block of rows uses */
+    int packs_first;             /* weights that more than one image or block of rows uses; */
+    int packs_apart;             /* of these a task packs what it uses, for all images */
+    char *fresh;                 /* all weights, which are packed in this call */
     ptrdiff_t *kept;             /* the panel of weights that a thread's scratch keeps for its next task, or -1 */
     char *scratch;
 } channels_job;
@@ -184,31 +186,27 @@ static void sum_parts(const channels_job *job)
                                   job->width, c->m);
 }
 
-static void run_task(void *context, ptrdiff_t index, int thread)
+/* A block of y, through some chunks of the reduction. */
+typedef struct {
+    ptrdiff_t n, group, row_block, filter_block, pixel_block, chunk, chunk_end;
+} output_block;
+
+static void compute_block(const channels_job *job, const output_block *block, int thread)
 {
-    const channels_job *job = context;
     const fc_correlation *c = job->c;
-    const ptrdiff_t chunk_begin = job->splits ? index : 0, chunk_end = job->splits ? index + 1 : job->chunks;
-    if (job->splits)
-        index = 0;
-    /* Parts of the pixels follow each other: a thread reads few panels of weights, and packs each once. */
-    const ptrdiff_t panels = fc_b_panels(&job->gemm), pixels = index % job->pixel_blocks;
-    index /= job->pixel_blocks;
-    const ptrdiff_t filters = index % job->filter_blocks;
-    index /= job->filter_blocks;
-    const ptrdiff_t row_block = index % job->row_blocks, product = index / job->row_blocks;
+    const ptrdiff_t panels = fc_b_panels(&job->gemm);
     channels_task task = {
         .job = job,
-        .n = product / c->groups,
-        .group = product % c->groups,
-        .row = fc_spread_part(job->height, job->row_blocks, row_block),
-        .pixel = fc_part(job->width, job->pixel_blocks, pixels),
-        .p0 = fc_part(panels, job->filter_blocks, filters),
-        .p1 = fc_part(panels, job->filter_blocks, filters + 1),
+        .n = block->n,
+        .group = block->group,
+        .row = fc_spread_part(job->height, job->row_blocks, block->row_block),
+        .pixel = fc_part(job->width, job->pixel_blocks, block->pixel_block),
+        .p0 = fc_part(panels, job->filter_blocks, block->filter_block),
+        .p1 = fc_part(panels, job->filter_blocks, block->filter_block + 1),
         .image = job->scratch + (size_t)thread * job->scratch_bytes,
     };
-    task.rows = fc_spread_part(job->height, job->row_blocks, row_block + 1) - task.row;
-    task.width = fc_part(job->width, job->pixel_blocks, pixels + 1) - task.pixel;
+    task.rows = fc_spread_part(job->height, job->row_blocks, block->row_block + 1) - task.row;
+    task.width = fc_part(job->width, job->pixel_blocks, block->pixel_block + 1) - task.pixel;
     task.c_block = task.image + job->image_bytes;
     task.weights = task.c_block + job->c_bytes;
     if (!job->packed) {
@@ -219,7 +217,7 @@ static void run_task(void *context, ptrdiff_t index, int thread)
     const char *x = fc_at(c, c->x, task.n * c->x_n + task.group * c->q * c->x_c);
     if (job->ask_step && task.n + 1 < c->n)
         task.ask = fc_at(c, x, c->x_n);
-    for (ptrdiff_t i = chunk_begin; i < chunk_end; i++) {
+    for (ptrdiff_t i = block->chunk; i < block->chunk_end; i++) {
         const depth_chunk chunk = chunk_at(job, i);
         const char *image = fc_at(c, x, chunk.q * c->x_c);
         if (job->in_place) {
@@ -231,6 +229,47 @@ static void run_task(void *context, ptrdiff_t index, int thread)
         for (ptrdiff_t panel = task.p0; panel < task.p1; panel++)
             multiply_panel(&task, &chunk, panel, image);
     }
+}
+
+static void run_block(void *context, ptrdiff_t task, int thread)
+{
+    const channels_job *job = context;
+    output_block block = {.chunk_end = job->chunks};
+    /* Parts of the pixels follow each other: a thread reads few panels of weights, and packs each once. */
+    block.pixel_block = task % job->pixel_blocks;
+    task /= job->pixel_blocks;
+    block.filter_block = task % job->filter_blocks;
+    task /= job->filter_blocks;
+    block.row_block = task % job->row_blocks;
+    task /= job->row_blocks;
+    block.group = task % job->c->groups;
+    block.n = task / job->c->groups;
+    compute_block(job, &block, thread);
+}
+
+/* Some panels of filters for all images: what one thread packs, no other reads. */
+static void run_panels(void *context, ptrdiff_t task, int thread)
+{
+    const channels_job *job = context;
+    const fc_correlation *c = job->c;
+    const ptrdiff_t panels = fc_b_panels(&job->gemm);
+    output_block block = {
+        .group = task / job->filter_blocks,
+        .filter_block = task % job->filter_blocks,
+        .chunk_end = job->chunks,
+    };
+    fc_pack_panels(c, FC_LANES_CHANNELS, block.group, fc_part(panels, job->filter_blocks, block.filter_block),
+                   fc_part(panels, job->filter_blocks, block.filter_block + 1), job->fresh);
+    for (block.n = 0; block.n < c->n; block.n++)
+        for (block.row_block = 0; block.row_block < job->row_blocks; block.row_block++)
+            compute_block(job, &block, thread);
+}
+
+/* One part of the reduction. */
+static void run_part(void *context, ptrdiff_t task, int thread)
+{
+    const output_block block = {.chunk = task, .chunk_end = task + 1};
+    compute_block(context, &block, thread);
 }
 
 /* The image of a block with all channels. */
@@ -333,6 +372,23 @@ static void plan_block(channels_job *job, int threads)
     job->pixel_blocks = choose_pixel_blocks(job, threads);
 }
 
+/* Threads that share weights read the half of them from each other's caches. Where these are more than the images, each
+ * packs its own for all images, whose copies it makes itself; unless that leaves some threads less to do. */
+static void pack_apart(channels_job *job, int threads)
+{
+    const fc_correlation *c = job->c;
+    const ptrdiff_t panels = fc_b_panels(&job->gemm), blocks = fc_ceil_div(threads, c->groups);
+    if (blocks > panels || job->filter_blocks > blocks || job->pixel_blocks > 1)
+        return;
+    const ptrdiff_t longest = fc_ceil_div(c->groups * blocks, threads) * fc_ceil_div(panels, blocks);
+    const ptrdiff_t plane = job->in_place ? c->h * c->w : job->block.plane * job->row_blocks;
+    const double images = (double)(c->n * c->q) * (double)plane * (double)c->element;
+    if (images > (double)job->group_bytes || 16 * longest * threads > 17 * c->groups * panels)
+        return;
+    job->packs_apart = 1;
+    job->filter_blocks = blocks;
+}
+
 /* Images that come from beyond L2, a task each: while one is multiplied, all of the next is asked for. */
 static ptrdiff_t choose_ask_step(const channels_job *job)
 {
@@ -385,6 +441,9 @@ static int plan(channels_job *job, const fc_correlation *c, int threads)
     const ptrdiff_t fitting = (ptrdiff_t)(FC_C_BLOCK_BYTES / panel_bytes);
     if (job->buffered && chunked && !job->splits)
         job->filter_blocks = fc_max(job->filter_blocks, fc_ceil_div(panels, fitting));
+    job->packs_first = !c->packed && !job->splits && c->n * job->row_blocks > 1;
+    if (job->packs_first && threads > 1)
+        pack_apart(job, threads);
     job->ask_step = choose_ask_step(job);
     fc_workspace sizes = {0};
     if (!job->in_place) {
@@ -397,7 +456,6 @@ static int plan(channels_job *job, const fc_correlation *c, int threads)
     if (job->buffered && !job->splits)
         fc_take(&sizes, (size_t)(held * job->rows * job->width * columns) * c->element);
     job->c_bytes = sizes.used - job->image_bytes;
-    job->packs_first = !c->packed && c->n * job->row_blocks > 1;
     if (!c->packed && !job->packs_first)
         fc_take(&sizes, job->pixel_blocks > 1 ? kept_bytes(job) : (size_t)(FC_DEPTH_BLOCK * columns) * c->element);
     job->scratch_bytes = sizes.used;
@@ -409,11 +467,10 @@ void fc_direct_channels_correlate(const fc_correlation *c, int threads, fc_works
     channels_job job;
     plan(&job, c, threads);
     job.packed = c->packed;
-    char *fresh = NULL;
     if (job.packs_first)
-        job.packed = fresh = fc_take(workspace, (size_t)c->groups * job.group_bytes);
-    const ptrdiff_t blocks = job.row_blocks * job.pixel_blocks * job.filter_blocks;
-    const ptrdiff_t tasks = job.splits ? job.chunks : c->n * c->groups * blocks;
+        job.packed = job.fresh = fc_take(workspace, (size_t)c->groups * job.group_bytes);
+    const ptrdiff_t blocks = c->n * job.row_blocks * job.pixel_blocks;
+    const ptrdiff_t tasks = job.splits ? job.chunks : c->groups * job.filter_blocks * (job.packs_apart ? 1 : blocks);
     threads = (int)fc_min(threads, tasks);
     job.offset = fc_take(workspace, (size_t)fc_depth(c) * sizeof *job.offset);
     job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
@@ -424,10 +481,10 @@ void fc_direct_channels_correlate(const fc_correlation *c, int threads, fc_works
         return;
     for (int i = 0; i < threads; i++)
         job.kept[i] = -1;
-    if (fresh)
-        fc_pack_all_weights(c, FC_LANES_CHANNELS, threads, fresh);
+    if (job.packs_first && !job.packs_apart)
+        fc_pack_all_weights(c, FC_LANES_CHANNELS, threads, job.fresh);
     fill_offsets(&job);
-    fc_parallel_for(threads, tasks, run_task, &job);
+    fc_parallel_for(threads, tasks, job.splits ? run_part : job.packs_apart ? run_panels : run_block, &job);
     if (job.splits)
         sum_parts(&job);
 }
@@ -443,7 +500,7 @@ double fc_direct_channels_cycles(const fc_correlation *c)
     const double step = fc_tiles_step_cycles((double)(job.width * job.height) / panels, vectors, 1.1);
     const double products = panels * step * (double)fc_depth(c);
     const double calls = panels * (double)fc_ceil_div(vectors, 2) * (double)fc_depth_blocks(fc_depth(c)) * 80;
-    const double turned = job.buffered ? (double)c->m * (double)(c->oh * c->ow) * 3 / (double)c->kernels->lanes : 0;
+    const double turned = job.buffered ? fc_direct_turn_cycles(c) : 0;
     const double copied = job.in_place ? 0 : fc_direct_copy_cycles(c);
     /* A task's panel is packed into its L1 and goes nowhere else. */
     const double packing = fc_packing_cycles(c) * (fc_taps_lie_apart(c) ? 0.9 : job.packs_first ? 0.7 : 0.55);

@@ -356,5 +356,6 @@ double fc_direct_pixels_cycles(const fc_correlation *c)
     const double products = rows * panels * step * depth;
     const double packing = reads_weights_in_place(c) ? 0 : 0.5 * fc_packing_cycles(c);
     const double copied = in_place ? 0 : fc_direct_copy_cycles(c);
-    return packing + (double)(c->n * c->groups) * (products + copied);
+    const double turned = stores_in_place(c) ? 0 : fc_direct_turn_cycles(c);
+    return packing + (double)(c->n * c->groups) * (products + copied + turned);
 }

@@ -1,5 +1,6 @@
 /* The life of one call: select, take a workspace, run every correlation in it, hand it back. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "packed.h"
 #include "parallel.h"
@@ -14,26 +15,50 @@ static void fill_with_bias(const fc_correlation *c)
                              c->bias ? fc_at(c, c->bias, k) : (const void *)&zero);
 }
 
-/* Before the phases that taps reach are written. */
-static void fill_input_gradient(const fc_conv *p, const fc_operands *operands)
+typedef struct {
+    const fc_kernels *kernels;
+    size_t element, plane_bytes;
+    ptrdiff_t channels, pixels;  /* of a plane */
+    int pixels_lie_apart;
+    char *dx;
+    const char *bias;
+} fill_job;
+
+/* A plane: a channel of an image, or with NHWC a row of pixels. */
+static void fill_plane(void *context, ptrdiff_t task, int thread)
 {
-    const ptrdiff_t *stride = operands->y.stride;
-    const fc_correlation dx = {
+    const fill_job *job = context;
+    const double zero = 0;
+    const size_t pixel_bytes = (size_t)job->channels * job->element;
+    const ptrdiff_t elements = (ptrdiff_t)(job->plane_bytes / job->element);
+    char *plane = job->dx + (size_t)task * job->plane_bytes;
+    (void)thread;
+    if (!job->bias)
+        job->kernels->fill(plane, elements, 1, 1, elements, &zero);
+    else if (job->pixels_lie_apart)
+        for (ptrdiff_t i = 0; i < job->pixels; i++)
+            memcpy(plane + (size_t)i * pixel_bytes, job->bias, pixel_bytes);
+    else
+        job->kernels->fill(plane, elements, 1, 1, elements, job->bias + (size_t)(task % job->channels) * job->element);
+}
+
+/* Before the phases that taps reach are written. */
+static void fill_input_gradient(const fc_conv *p, const fc_operands *operands, int threads)
+{
+    const int nhwc = p->layout == FC_NHWC;
+    fill_job job = {
         .kernels = fc_kernels_for(p->dtype),
         .element = p->dtype == FC_F32 ? sizeof(float) : sizeof(double),
-        .n = p->n,
-        .groups = p->groups,
-        .m = p->c / p->groups,
-        .oh = p->h,
-        .ow = p->w,
-        .y = (char *)operands->y.data,
-        .y_n = stride[0],
-        .y_c = stride[1],
-        .y_h = stride[2],
-        .y_w = stride[3],
+        .channels = p->c,
+        .pixels = nhwc ? p->w : p->h * p->w,
+        .pixels_lie_apart = nhwc,
+        .dx = (char *)operands->y.data,
         .bias = operands->bias,
     };
-    fill_with_bias(&dx);
+    job.plane_bytes = (size_t)(nhwc ? p->w * p->c : job.pixels) * job.element;
+    const ptrdiff_t planes = p->n * (nhwc ? p->h : p->c);
+    const double seconds = 1e-10 * (double)planes * (double)job.plane_bytes;
+    fc_parallel_for(fc_useful_threads(threads, planes, seconds), planes, fill_plane, &job);
 }
 
 static fc_status run_correlation(const fc_correlation *c, fc_operation operation, const fc_conv_algorithm *algorithm,
@@ -133,7 +158,7 @@ fc_status fc_run_operation(const fc_conv *conv, fc_operation operation, const ch
     if (!algorithm)
         status = FC_CANNOT_SERVE;
     else if (!fc_correlations_cover(conv, operation))
-        fill_input_gradient(conv, operands);
+        fill_input_gradient(conv, operands, threads);
     const ptrdiff_t count = fc_correlation_count(conv, operation);
     for (ptrdiff_t i = 0; i < count && status == FC_OK; i++) {
         fc_correlation c;

@@ -116,11 +116,11 @@ typedef struct {
     fc_lanes lanes;
     char *packed;
     ptrdiff_t panels, depth_blocks;
-    size_t group_bytes;
 } pack_job;
 
 typedef struct {
-    const pack_job *job;
+    const fc_correlation *c;
+    fc_lanes lanes;
     ptrdiff_t group;
 } pack_context;
 
@@ -128,7 +128,19 @@ static void pack_panel(const void *context, ptrdiff_t first, ptrdiff_t count, pt
                        char *panel)
 {
     const pack_context *pc = context;
-    fc_pack_weight_panel(pc->job->c, pc->job->lanes, pc->group, first, count, k, depth, panel);
+    fc_pack_weight_panel(pc->c, pc->lanes, pc->group, first, count, k, depth, panel);
+}
+
+static void pack_panel_block(const pack_context *pc, ptrdiff_t depth_block, ptrdiff_t panel, char *packed)
+{
+    fc_gemm gemm = fc_correlation_gemm(pc->c, pc->lanes);
+    gemm.pack_a = gemm.pack_b = pack_panel;
+    gemm.context = pc;
+    packed += (size_t)pc->group * fc_packed_group_bytes(pc->c, pc->lanes);
+    if (pc->lanes == FC_LANES_PIXELS)
+        fc_gemm_pack_a(&gemm, depth_block, panel, packed);
+    else
+        fc_gemm_pack_b(&gemm, depth_block, panel, packed);
 }
 
 static void pack_task(void *context, ptrdiff_t task, int thread)
@@ -136,19 +148,12 @@ static void pack_task(void *context, ptrdiff_t task, int thread)
     const pack_job *job = context;
     (void)thread;
     const ptrdiff_t parts = job->panels * job->depth_blocks, part = task % parts;
-    const pack_context pc = {job, task / parts};
-    fc_gemm gemm = fc_correlation_gemm(job->c, job->lanes);
-    gemm.pack_a = gemm.pack_b = pack_panel;
-    gemm.context = &pc;
-    char *packed = job->packed + (size_t)pc.group * job->group_bytes;
+    const pack_context pc = {job->c, job->lanes, task / parts};
     /* In the order of the weights: filters that are long rows are read to their ends (1.2 to 1.5 times faster). */
     const int rows_are_filters = job->c->w_m > job->c->w_q;
     const ptrdiff_t block = rows_are_filters ? part % job->depth_blocks : part / job->panels;
     const ptrdiff_t panel = rows_are_filters ? part / job->depth_blocks : part % job->panels;
-    if (job->lanes == FC_LANES_PIXELS)
-        fc_gemm_pack_a(&gemm, block, panel, packed);
-    else
-        fc_gemm_pack_b(&gemm, block, panel, packed);
+    pack_panel_block(&pc, block, panel, job->packed);
 }
 
 void fc_pack_all_weights(const fc_correlation *c, fc_lanes lanes, int threads, char *packed)
@@ -160,12 +165,21 @@ void fc_pack_all_weights(const fc_correlation *c, fc_lanes lanes, int threads, c
         .packed = packed,
         .panels = lanes == FC_LANES_PIXELS ? fc_a_panels(&gemm) : fc_b_panels(&gemm),
         .depth_blocks = fc_depth_blocks(gemm.k),
-        .group_bytes = fc_packed_group_bytes(c, lanes),
     };
     const ptrdiff_t tasks = c->groups * job.panels * job.depth_blocks;
     /* About a nanosecond an element on one thread. */
-    const double seconds = 1e-9 * (double)job.group_bytes / (double)c->element * (double)c->groups;
+    const double seconds = 1e-9 * (double)fc_packed_group_bytes(c, lanes) / (double)c->element * (double)c->groups;
     fc_parallel_for(fc_useful_threads(threads, tasks, seconds), tasks, pack_task, &job);
+}
+
+void fc_pack_panels(const fc_correlation *c, fc_lanes lanes, ptrdiff_t group, ptrdiff_t first, ptrdiff_t end,
+                    char *packed)
+{
+    const pack_context pc = {c, lanes, group};
+    const ptrdiff_t depth_blocks = fc_depth_blocks(fc_depth(c));
+    for (ptrdiff_t panel = first; panel < end; panel++)
+        for (ptrdiff_t block = 0; block < depth_blocks; block++)
+            pack_panel_block(&pc, block, panel, packed);
 }
 
 static size_t bytes_for_pixel_lanes(const fc_correlation *c)

@@ -38,5 +38,8 @@ static inline double fc_packing_cycles(const fc_correlation *c)
 /* How weights are held for later calls: as operand A (lanes along pixels) or B. */
 const fc_packing *fc_panel_packing(fc_lanes lanes, fc_step_order order);
 void fc_pack_all_weights(const fc_correlation *c, fc_lanes lanes, int threads, char *packed);
+/* Panels [first, end) of one group among all that are packed so, on the calling thread. */
+void fc_pack_panels(const fc_correlation *c, fc_lanes lanes, ptrdiff_t group, ptrdiff_t first, ptrdiff_t end,
+                    char *packed);
 
 #endif
