@@ -404,13 +404,8 @@ static ptrdiff_t choose_ask_step(const channels_job *job)
 /* A small image whose neighbouring pixels every tap sees, none of them in the padding. */
 static int needs_no_copy(const fc_correlation *c)
 {
-    if (c->x_w != 1 || c->stride_w != 1 || c->q * c->h * c->w > FC_UNCOPIED_IMAGE_BYTES / (ptrdiff_t)c->element)
-        return 0;
-    for (ptrdiff_t t = 0; t < c->taps; t++)
-        if (c->tap[t].h < 0 || c->tap[t].w < 0 || (c->oh - 1) * c->stride_h + c->tap[t].h >= c->h ||
-            c->ow - 1 + c->tap[t].w >= c->w)
-            return 0;
-    return 1;
+    return c->x_w == 1 && c->stride_w == 1 && c->q * c->h * c->w <= FC_UNCOPIED_IMAGE_BYTES / (ptrdiff_t)c->element &&
+           fc_taps_stay_inside(c);
 }
 
 /* 0 if a task does not fit into a thread's scratch. */

@@ -6,7 +6,7 @@
  */
 #include "blocking.h"
 #include "conv_im2col_outer.h"
-#include "conv_im2col_pixel.h"
+#include "conv_im2col_inner.h"
 #include "im2col.h"
 #include "pack_weights.h"
 #include "parallel.h"
@@ -228,7 +228,7 @@ enum { INNER_PRODUCTS, OUTER_PRODUCTS, PANELS_ALONG_PIXELS, PANELS_ALONG_CHANNEL
 
 static int choose_way(const fc_correlation *c)
 {
-    if (fc_serves_few_pixels(c))
+    if (fc_serves_inner(c))
         return INNER_PRODUCTS;
     if (fc_serves_outer(c))
         return OUTER_PRODUCTS;
@@ -238,7 +238,7 @@ static int choose_way(const fc_correlation *c)
 static void correlate(const fc_correlation *c, int threads, fc_workspace *workspace)
 {
     switch (c->way) {
-    case INNER_PRODUCTS: fc_correlate_few_pixels(c, threads, workspace); break;
+    case INNER_PRODUCTS: fc_multiply_inner(c, threads, workspace); break;
     case OUTER_PRODUCTS: fc_multiply_outer(c, FC_FORWARD, threads, workspace); break;
     case PANELS_ALONG_PIXELS: multiply(c, FC_LANES_PIXELS, threads, 0, workspace); break;
     case PANELS_ALONG_CHANNELS: multiply(c, FC_LANES_CHANNELS, threads, 0, workspace); break;
@@ -268,7 +268,7 @@ static double cycles(const fc_correlation *c, fc_operation operation)
     if (operation == FC_BACKWARD_WEIGHT)
         return fc_im2col_weight_cycles(c);
     switch (choose_way(c)) {
-    case INNER_PRODUCTS: return fc_few_pixels_cycles(c);
+    case INNER_PRODUCTS: return fc_inner_cycles(c);
     case OUTER_PRODUCTS: return fc_outer_cycles(c, operation);
     default: return panel_cycles(c);
     }

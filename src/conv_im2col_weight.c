@@ -1,8 +1,8 @@
 /* The weight gradient as a product over pixels: dw = dy · im2col(x)^T.
  *
  * NCHW: rows are dy's channels, columns are (channel, tap) pairs, and C is dw as OIHW has it. NHWC: rows are
- * (tap, channel) pairs, columns dy's channels, and C is dw as HWIO has it. The sum runs over images and blocks of
- * pixels in their order, whatever thread takes which block of dw.
+ * (tap, channel) pairs, columns dy's channels, and C is dw as HWIO has it; but of a 1x1 kernel's few filters the other
+ * way round. The sum runs over images and blocks of pixels in their order, whatever thread takes which block of dw.
  */
 #include "blocking.h"
 #include "conv_im2col_outer.h"
@@ -177,17 +177,45 @@ static double panel_cycles(const fc_correlation *c)
     return (double)(c->n * c->groups) * (1.12 * fc_gemm_cycles(&gemm) + calls + turned + gathered + 2000);
 }
 
-double fc_im2col_weight_cycles(const fc_correlation *c)
+/* x and dy in each other's place, so that lanes run along the channels of x; dw is transposed then, and dense. */
+static fc_correlation exchange(const fc_correlation *c, fc_tap *tap)
 {
-    return fc_serves_outer(c) ? fc_outer_cycles(c, FC_BACKWARD_WEIGHT) : panel_cycles(c);
+    fc_correlation e = *c;
+    *tap = (fc_tap){0, 0, 0};
+    e.tap = tap;
+    e.x = c->y, e.x_n = c->y_n, e.x_c = c->y_c, e.x_h = c->y_h, e.x_w = c->y_w;
+    e.y = fc_at(c, c->x, c->tap[0].h * c->x_h + c->tap[0].w * c->x_w);
+    e.y_n = c->x_n, e.y_c = c->x_c, e.y_h = c->stride_h * c->x_h, e.y_w = c->stride_w * c->x_w;
+    e.h = c->oh, e.w = c->ow;
+    e.stride_h = e.stride_w = 1;
+    e.m = c->q, e.q = c->m;
+    e.w_m = 1, e.w_q = e.m, e.w_group = e.m * e.q;
+    return e;
 }
 
-void fc_im2col_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace)
+/* Where columns of dy's channels would leave more lanes empty. */
+static int exchanges(const fc_correlation *c)
 {
-    if (fc_serves_outer(c)) {
-        fc_multiply_outer(c, FC_BACKWARD_WEIGHT, threads, workspace);
-        return;
-    }
+    if (c->layout != FC_NHWC || c->taps != 1 || c->q <= c->m || !fc_taps_stay_inside(c))
+        return 0;
+    fc_tap tap;
+    const fc_correlation e = exchange(c, &tap);
+    return panel_cycles(&e) < panel_cycles(c);
+}
+
+double fc_im2col_weight_cycles(const fc_correlation *c)
+{
+    if (fc_serves_outer(c))
+        return fc_outer_cycles(c, FC_BACKWARD_WEIGHT);
+    if (!exchanges(c))
+        return panel_cycles(c);
+    fc_tap tap;
+    const fc_correlation e = exchange(c, &tap);
+    return panel_cycles(&e);
+}
+
+static void correlate_panels(const fc_correlation *c, int threads, fc_workspace *workspace)
+{
     weight_job job = {.c = c};
     /* Blocks of some depth blocks: C is visited once a depth block, so larger ones gain nothing. */
     const ptrdiff_t rows = fc_max(1, fc_min(c->oh, 8 * FC_DEPTH_BLOCK / c->ow));
@@ -214,4 +242,25 @@ void fc_im2col_correlate_weights(const fc_correlation *c, int threads, fc_worksp
         return;
     fc_parallel_for(threads, tasks, weight_task, &job);
     fc_sum_partials(&job.partials, c, threads);
+}
+
+static void correlate_exchanged(const fc_correlation *c, int threads, fc_workspace *workspace)
+{
+    fc_tap tap;
+    fc_correlation e = exchange(c, &tap);
+    const char *transposed = e.weights = fc_take(workspace, (size_t)(c->groups * e.w_group) * c->element);
+    correlate_panels(&e, threads, workspace);
+    for (ptrdiff_t group = 0; group < c->groups && workspace->base; group++)
+        c->kernels->store_strided(fc_at(c, c->weights, group * c->w_group + c->tap[0].weight), c->w_m, c->w_q,
+                                  fc_at(c, transposed, group * e.w_group), e.w_q, c->m, c->q);
+}
+
+void fc_im2col_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace)
+{
+    if (fc_serves_outer(c))
+        fc_multiply_outer(c, FC_BACKWARD_WEIGHT, threads, workspace);
+    else if (exchanges(c))
+        correlate_exchanged(c, threads, workspace);
+    else
+        correlate_panels(c, threads, workspace);
 }

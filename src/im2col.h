@@ -21,6 +21,16 @@ static inline int fc_sees_image_itself(const fc_correlation *c)
            c->tap[0].w == 0 && c->oh == c->h && c->ow == c->w && c->x_w == 1 && c->x_h == c->w;
 }
 
+/* Whether no output sees the padding. */
+static inline int fc_taps_stay_inside(const fc_correlation *c)
+{
+    for (ptrdiff_t t = 0; t < c->taps; t++)
+        if (c->tap[t].h < 0 || c->tap[t].w < 0 || (c->oh - 1) * c->stride_h + c->tap[t].h >= c->h ||
+            (c->ow - 1) * c->stride_w + c->tap[t].w >= c->w)
+            return 0;
+    return 1;
+}
+
 /* Whether a row's pixels are gathered by vectors: they lie side by side. */
 static inline int fc_gathers_vectors(const fc_correlation *c)
 {

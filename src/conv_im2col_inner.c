@@ -1,0 +1,194 @@
+/* im2col as inner products, where panels would be mostly empty: images of a few output pixels, a fully connected layer in
+ * the limit; and few filters of 1x1 on NHWC, whose pixels are rows of channels.
+ *
+ * Of few pixels each weight is used once a pixel, so packing it would cost as much as the product. The pixels' columns of
+ * the im2col matrix are gathered as rows, and inner products with the filters' rows read the weights where they lie. Of
+ * few filters the pixels are read where they lie; the filters are laid in rows if they are not.
+ */
+#include "conv_im2col_inner.h"
+
+#include "blocking.h"
+#include "im2col.h"
+#include "pack_weights.h"
+#include "parallel.h"
+
+/* Output pixels of an image from which on panels are better; columns a task gathers, some tiles of them; filters. */
+enum { MOST_PIXELS = 8, COLUMNS = 24, FILTERS = 64 };
+
+typedef struct {
+    const fc_correlation *c;
+    int in_place;      /* a pixel's channels are its column as they lie */
+    int few_filters;   /* a tile of pixels meets all of them before the next, which comes from memory */
+    const char *rows;  /* of all filters, each row_step behind the one before */
+    ptrdiff_t row_step, group_step;
+    ptrdiff_t filter_blocks, column_blocks, columns, column_step;
+    size_t scratch_bytes;
+    char *scratch;
+} inner_job;
+
+/* Steps channel by channel have nothing else in common with NHWC (correlation.c). */
+static int is_row_of_pixels(const fc_correlation *c) { return c->layout == FC_NHWC && c->order == FC_BY_CHANNEL; }
+
+static int reads_in_place(const fc_correlation *c)
+{
+    return c->layout == FC_NHWC && c->taps == 1 && c->x_c == 1 && fc_taps_stay_inside(c);
+}
+
+static int filters_are_rows(const fc_correlation *c)
+{
+    return fc_steps_are_contiguous(c) || (c->taps == 1 && c->w_q == 1);
+}
+
+/* Products of a pixel's column with all filters, and the additions of what lanes have summed. */
+static double pixel_cycles(const fc_correlation *c)
+{
+    return (double)c->m * (0.6 * (double)fc_depth(c) / (double)c->kernels->lanes + 8);
+}
+
+/* A panel of weights, mostly empty, would take a cycle a channel of a pixel, which it packs. With a row of pixels it would
+ * serve them all, unless it were half empty. */
+static int has_few_filters(const fc_correlation *c)
+{
+    if (!reads_in_place(c))
+        return 0;
+    if (is_row_of_pixels(c) && filters_are_rows(c))
+        return c->m <= c->kernels->tile_columns;
+    return c->m <= c->kernels->lanes && pixel_cycles(c) < (double)c->q;
+}
+
+int fc_serves_inner(const fc_correlation *c)
+{
+    return has_few_filters(c) ||
+           (fc_steps_are_contiguous(c) && c->oh * c->ow <= fc_min(MOST_PIXELS, c->kernels->lanes / 2));
+}
+
+/* Filters whose channels lie apart, a vector of them side by side. */
+static void lay_filters_in_rows(const fc_correlation *c, ptrdiff_t row_step, char *rows)
+{
+    const void *channel[64];
+    for (ptrdiff_t group = 0; group < c->groups; group++)
+        for (ptrdiff_t q = 0; q < c->q; q += 64) {
+            const ptrdiff_t channels = fc_min(64, c->q - q);
+            for (ptrdiff_t j = 0; j < channels; j++)
+                channel[j] = fc_at(c, c->weights, group * c->w_group + c->tap[0].weight + (q + j) * c->w_q);
+            c->kernels->pack_columns(fc_at(c, rows, group * c->m * row_step + q), row_step, channel, (int)channels, c->w_m,
+                                     c->m);
+        }
+}
+
+/* dst[step] of one pixel, in the order of the weights: taps that lie side by side in the image are one run. */
+static void gather_column(const fc_correlation *c, const char *x, ptrdiff_t pixel, char *dst)
+{
+    const ptrdiff_t row = pixel / c->ow * c->stride_h, column = pixel % c->ow * c->stride_w;
+    for (ptrdiff_t t = 0, next; t < c->taps; t = next) {
+        const ptrdiff_t h = row + c->tap[t].h, w = column + c->tap[t].w;
+        const int inside = h >= 0 && h < c->h && w >= 0 && w < c->w;
+        next = t + 1;
+        while (inside && next < c->taps && c->tap[next].h == c->tap[t].h &&
+               c->tap[next].w == c->tap[t].w + (next - t) && w + (next - t) < c->w)
+            next++;
+        const fc_run run = {0, 0, next - t};
+        const char *from = inside ? fc_at(c, x, h * c->x_h + w * c->x_w) : x;
+        c->kernels->pack_runs(fc_at(c, dst, t), c->taps, from, c->x_c, c->x_w, c->q, &run, inside, inside ? 0 : 1);
+    }
+}
+
+static void inner_task(void *context, ptrdiff_t task, int thread)
+{
+    const inner_job *job = context;
+    const fc_correlation *c = job->c;
+    const fc_kernels *kernels = c->kernels;
+    const ptrdiff_t block = task % job->filter_blocks,
+                    first = task / job->filter_blocks % job->column_blocks * job->columns;
+    const ptrdiff_t group = task / job->filter_blocks / job->column_blocks;
+    const ptrdiff_t m0 = fc_part(c->m, job->filter_blocks, block), m1 = fc_part(c->m, job->filter_blocks, block + 1);
+    const ptrdiff_t pixels = c->oh * c->ow, columns = fc_min(job->columns, c->n * pixels - first);
+    char *gathered = job->scratch + (size_t)thread * job->scratch_bytes;
+    const char *x = fc_at(c, c->x, group * c->q * c->x_c), *columns_of_x = job->in_place ? x : gathered;
+    ptrdiff_t b_offset[COLUMNS], c_offset[COLUMNS];
+    for (ptrdiff_t j = 0; j < columns; j++) {
+        const ptrdiff_t n = (first + j) / pixels, p = (first + j) % pixels, h = p / c->ow, w = p % c->ow;
+        b_offset[j] = job->in_place ? n * c->x_n + (h * c->stride_h + c->tap[0].h) * c->x_h +
+                                          (w * c->stride_w + c->tap[0].w) * c->x_w
+                                    : j * job->column_step;
+        c_offset[j] = n * c->y_n + h * c->y_h + w * c->y_w;
+        if (!job->in_place)
+            gather_column(c, fc_at(c, x, n * c->x_n), p, fc_at(c, gathered, b_offset[j]));
+    }
+    const ptrdiff_t tiles = fc_ceil_div(columns, kernels->dot_columns);
+    const ptrdiff_t depth = fc_depth(c), step = (ptrdiff_t)(FC_PIXEL_DEPTH_BYTES / c->element);
+    const ptrdiff_t tile_step = job->few_filters ? 1 : tiles;
+    fc_dot_tile tile = {.lines = 1, .a_row = job->row_step, .c_row = c->y_c};
+    for (ptrdiff_t k = 0; k < depth; k += step) {
+        const int last = k + step >= depth;
+        tile.width = fc_min(step, depth - k);
+        tile.b = fc_at(c, columns_of_x, k);
+        tile.accumulate = k > 0;
+        tile.relu = c->relu && last;
+        for (ptrdiff_t i0 = 0; i0 < tiles; i0 += tile_step)
+            for (ptrdiff_t m = m0; m < m1; m += kernels->dot_rows) {
+                const ptrdiff_t channel = group * c->m + m;
+                tile.rows = (int)fc_min(kernels->dot_rows, m1 - m);
+                tile.a = fc_at(c, job->rows, group * job->group_step + m * job->row_step + k);
+                tile.c = fc_at(c, c->y, channel * c->y_c);
+                tile.row_bias = c->bias && last ? fc_at(c, c->bias, channel) : NULL;
+                for (ptrdiff_t i = i0; i < i0 + tile_step; i++) {
+                    const ptrdiff_t j = fc_part(columns, tiles, i);
+                    tile.columns = (int)(fc_part(columns, tiles, i + 1) - j);
+                    tile.b_offset = b_offset + j;
+                    tile.c_offset = c_offset + j;
+                    kernels->dot_tile(&tile);
+                }
+            }
+    }
+}
+
+static ptrdiff_t column_step(const fc_correlation *c)
+{
+    const ptrdiff_t line = (ptrdiff_t)(64 / c->element);
+    return (fc_ceil_div(fc_depth(c), line) | 1) * line;
+}
+
+/* Columns are gathered for each block of filters, and multiplied at the pace of loading the weights. */
+double fc_inner_cycles(const fc_correlation *c)
+{
+    const double columns = (double)(c->n * c->oh * c->ow), depth = (double)fc_depth(c);
+    const double blocks = (double)fc_ceil_div(c->m, FILTERS);
+    const double vectors = (double)c->m * depth / (double)c->kernels->lanes;
+    const double gathered = reads_in_place(c) ? 0 : 0.6 * blocks * columns * depth;
+    return (double)c->groups * (gathered + 0.5 * vectors + columns * pixel_cycles(c));
+}
+
+void fc_multiply_inner(const fc_correlation *c, int threads, fc_workspace *workspace)
+{
+    inner_job job = {
+        .c = c,
+        .in_place = reads_in_place(c),
+        .few_filters = has_few_filters(c),
+        .rows = fc_at(c, c->weights, c->tap[0].weight),
+        .row_step = c->w_m,
+        .group_step = c->w_group,
+        .filter_blocks = fc_ceil_div(c->m, FILTERS),
+    };
+    char *fresh = NULL;
+    if (!filters_are_rows(c)) {
+        job.row_step = column_step(c);
+        job.group_step = c->m * job.row_step;
+        job.rows = fresh = fc_take(workspace, (size_t)(c->groups * job.group_step) * c->element);
+    }
+    job.column_step = job.in_place ? 0 : column_step(c);
+    const ptrdiff_t columns = c->n * c->oh * c->ow;
+    const ptrdiff_t column_bytes = job.column_step * (ptrdiff_t)c->element;
+    const ptrdiff_t fitting = job.in_place ? COLUMNS : FC_PIXEL_COLUMNS_BYTES / column_bytes;
+    job.columns = fc_max(1, fc_min(fc_min(columns, COLUMNS), fitting));
+    job.column_blocks = fc_ceil_div(columns, job.columns);
+    const ptrdiff_t tasks = c->groups * job.filter_blocks * job.column_blocks;
+    threads = (int)fc_min(threads, tasks);
+    job.scratch_bytes = (size_t)(job.columns * job.column_step) * c->element;
+    job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    if (!workspace->base)
+        return;
+    if (fresh)
+        lay_filters_in_rows(c, job.row_step, fresh);
+    fc_parallel_for(threads, tasks, inner_task, &job);
+}
