@@ -82,30 +82,38 @@ def layers(batch: int) -> Iterator[Problem]:
         yield from (replace(layer, n=batch) for layer in network(name))
 
 
-def calls(problem: Problem, operation: str) -> dict[str, Callable[[], Any]]:
+def shapes(problem: Problem, layout: str) -> tuple[tuple[int, ...], ...]:
+    """Shapes of x, w and y in a layout."""
+    if layout == "NCHW":
+        return problem.x_shape, problem.w_shape, problem.y_shape
+    (n, c, h, w), (k, q, r, s), (_, _, oh, ow) = problem.x_shape, problem.w_shape, problem.y_shape
+    return (n, h, w, c), (r, s, q, k), (n, oh, ow, k)
+
+
+def calls(problem: Problem, operation: str, layout: str) -> dict[str, Callable[[], Any]]:
     """Return a call by each algorithm that serves the problem."""
     rng = np.random.default_rng(0)
-    x, w, y = (
-        rng.standard_normal(shape, dtype=np.float32) for shape in (problem.x_shape, problem.w_shape, problem.y_shape)
-    )
+    x, w, y = (rng.standard_normal(shape, dtype=np.float32) for shape in shapes(problem, layout))
+    options: dict[str, Any] = {**problem.conv_kwargs, "layout": layout}
     found: dict[str, Callable[[], Any]] = {}
     for algo in ALGORITHMS:
         if operation == "forward":
-            call = partial(fastconv.conv2d, x, w, algo=algo, **problem.conv_kwargs)
+            call = partial(fastconv.conv2d, x, w, algo=algo, **options)
         elif operation == "backward_input":
-            call = partial(fastconv.conv2d_backward_input, y, w, problem.x_shape, algo=algo, **problem.conv_kwargs)
+            call = partial(fastconv.conv2d_backward_input, y, w, x.shape, algo=algo, **options)
         else:
-            call = partial(fastconv.conv2d_backward_weight, y, x, problem.w_shape, algo=algo, **problem.conv_kwargs)
+            call = partial(fastconv.conv2d_backward_weight, y, x, w.shape, algo=algo, **options)
         with suppress(ValueError):  # it does not serve
             call()
             found[algo] = call
     return found
 
 
-def measure(problem: Problem, operation: str) -> Loss:
+def measure(problem: Problem, operation: str, layout: str) -> Loss:
     """Time all algorithms that serve a problem."""
-    taken = fastconv.algorithms(problem.x_shape, problem.w_shape, operation=operation, **problem.conv_kwargs)[0].name
-    turns = {algo: partial(turn, call) for algo, call in calls(problem, operation).items()}
+    options: dict[str, Any] = {**problem.conv_kwargs, "layout": layout}
+    taken = fastconv.algorithms(*shapes(problem, layout)[:2], operation=operation, **options)[0].name
+    turns = {algo: partial(turn, call) for algo, call in calls(problem, operation, layout).items()}
     loss = Loss(problem, taken, best_times([turns], rounds=2, seconds=1))
     if loss.ratio > DOUBTFUL:
         again = best_times([turns], rounds=5, seconds=2)
@@ -148,6 +156,7 @@ def main() -> int:
     parser.add_argument("--problems", type=int, default=200, metavar="N", help="random ones; default 200")
     parser.add_argument("--layers", type=int, metavar="N", help="the networks' layers instead, N images each")
     parser.add_argument("--operation", choices=OPERATIONS, help="one alone; default all")
+    parser.add_argument("--layout", choices=("NCHW", "NHWC"), default="NCHW", help="default NCHW")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the problems; default 0")
     parser.add_argument("--threads", type=int, metavar="N", help="default: FASTCONV_NUM_THREADS, or all")
     arguments = parser.parse_args()
@@ -155,7 +164,10 @@ def main() -> int:
         fastconv.set_num_threads(arguments.threads)
     console = Console(highlight=False)
     console.width = max(console.width, WIDTH)
-    console.print(f"{cpu_name()}: {_core.isa()}; fastconv {fastconv.__version__}, {fastconv.get_num_threads()} threads")
+    threads = fastconv.get_num_threads()
+    console.print(
+        f"{cpu_name()}: {_core.isa()}; fastconv {fastconv.__version__}, {threads} threads, {arguments.layout}"
+    )
     for operation in (arguments.operation,) if arguments.operation else OPERATIONS:
         problems = list(
             random_problems(arguments.problems, arguments.seed)
@@ -163,7 +175,7 @@ def main() -> int:
             else layers(arguments.layers)
         )
         losses = [
-            measure(problem, operation)
+            measure(problem, operation, arguments.layout)
             for problem in track(problems, operation, console=console, transient=True, disable=not console.is_terminal)
         ]
         console.print(worst(losses, operation))

@@ -66,14 +66,20 @@ static void pack_pixels_a(const void *context, ptrdiff_t row, ptrdiff_t rows, pt
         gather(image, row, rows, k, depth, panel, rows, 1);
         return;
     }
+    ptrdiff_t row_h[64], row_w[64];
+    for (ptrdiff_t i = 0, h = row / c->ow, w = row % c->ow; i < rows; i++) {
+        row_h[i] = h * c->stride_h;
+        row_w[i] = w * c->stride_w;
+        if (++w == c->ow)
+            w = 0, h++;
+    }
     for (ptrdiff_t t = 0; t < c->taps; t++) {
         const fc_tap_range range = fc_steps_of_tap(c, t, k, depth);
         if (range.count == 0)
             continue;
         const void *pixel[64];
         for (ptrdiff_t i = 0; i < rows; i++) {
-            const ptrdiff_t h = (row + i) / c->ow * c->stride_h + c->tap[t].h;
-            const ptrdiff_t w = (row + i) % c->ow * c->stride_w + c->tap[t].w;
+            const ptrdiff_t h = row_h[i] + c->tap[t].h, w = row_w[i] + c->tap[t].w;
             const int inside = h >= 0 && h < c->h && w >= 0 && w < c->w;
             pixel[i] = inside ? fc_at(c, image->x, h * c->x_h + w * c->x_w + range.q * c->x_c) : NULL;
         }
@@ -205,20 +211,22 @@ static double panel_cycles(const fc_correlation *c)
 {
     const fc_lanes lanes = choose_lanes(c);
     const fc_gemm gemm = fc_correlation_gemm(c, lanes);
-    /* A row of pixels of a step: by whole vectors, unless they lie apart; with NHWC vectors are of channels. */
-    const double row = c->layout == FC_NHWC      ? 2.5 * (double)c->ow / (double)c->kernels->lanes
+    const int nhwc = c->layout == FC_NHWC;
+    const ptrdiff_t pixels = c->oh * c->ow, blocks = fc_depth_blocks(fc_depth(c));
+    /* A row of pixels of a step: by whole vectors, unless they lie apart; with NHWC vectors are of channels, and turned. */
+    const double row = nhwc                      ? 8.5 * (double)c->ow / (double)c->kernels->lanes
                        : fc_gathers_vectors(c) ? 3.5 * (double)fc_ceil_div(c->ow, c->kernels->lanes)
                                                : 5.5 + 0.65 * (double)c->ow;
     const double gathered = (double)fc_depth(c) * (double)c->oh * row;
-    /* Finding the runs of a panel costs as much for one channel as for many. */
-    const double panels = (double)fc_ceil_div(c->oh * c->ow, c->kernels->tile_columns);
-    const double runs = panels * (double)c->taps * (double)fc_depth_blocks(fc_depth(c)) * 80;
+    /* Finding the runs of a panel, or its pixels, costs as much for one channel as for many. */
+    const double panels = (double)fc_ceil_div(pixels, nhwc ? c->kernels->tile_rows : c->kernels->tile_columns);
+    const double runs = panels * (nhwc ? 170 * (double)(c->taps + blocks - 1) : 80 * (double)(c->taps * blocks));
     /* Panels are written and read again through L2: 1x1 layers were 7 % slower than products of pixels in place. Those of
      * NHWC, which `direct` has to turn, never were. */
-    const double products = (c->layout == FC_NHWC && c->taps == 1 ? 1 : 1.04) * fc_gemm_cycles(&gemm);
-    const double calls = 50 * (double)(fc_a_panels(&gemm) * fc_b_panels(&gemm)) * (double)fc_depth_blocks(fc_depth(c));
+    const double products = (nhwc && c->taps == 1 ? 1 : 1.04) * fc_gemm_cycles(&gemm);
+    const double calls = 50 * (double)(fc_a_panels(&gemm) * fc_b_panels(&gemm)) * (double)blocks;
     const double turned =
-        stores_in_place(c, lanes) ? 0 : (double)c->m * (double)(c->oh * c->ow) * 12 / (double)c->kernels->lanes;
+        stores_in_place(c, lanes) ? 0 : (double)c->m * (double)pixels * 12 / (double)c->kernels->lanes;
     return 0.6 * fc_packing_cycles(c) +
            (double)(c->n * c->groups) * (products + calls + gathered + runs + turned + 1300);
 }
