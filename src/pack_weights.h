@@ -29,10 +29,11 @@ static inline int fc_taps_lie_apart(const fc_correlation *c)
 {
     return c->w_m != 1 && !fc_steps_are_contiguous(c) && !fc_taps_are_contiguous(c);
 }
-/* All weights, unless they are held: transposed in registers, a vector at a time, where they do not lie apart. */
+/* All weights, unless they are held: transposed in registers, a vector at a time, where they do not lie apart; of NHWC's
+ * input gradient tap by tap. */
 static inline double fc_packing_cycles(const fc_correlation *c)
 {
-    const double weight = fc_taps_lie_apart(c) ? 4 : 0.8;
+    const double weight = !fc_taps_lie_apart(c) ? 0.8 : c->w_q == 1 ? 1.5 : 4;
     return c->held ? 0 : weight * (double)c->groups * (double)c->m * (double)fc_depth(c);
 }
 /* How weights are held for later calls: as operand A (lanes along pixels) or B. */

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "blocking.h"
+#include "pack_weights.h"
 #include "winograd_sums.h"
 
 /* Puts each tap at its place in its phase's r x r square; 0 if there is none. A stride s is one of 1 over the s*s
@@ -228,6 +229,18 @@ static double side_by_side_cycles(const fc_winograd_plan *plan)
     return rows * (230 + 14 * columns) * (plan->c.stride_w <= 2 && plan->c.x_w == 1 ? 1 : 2);
 }
 
+/* Of a byte of an image or of outputs that come from beyond L2: rows of vectors of channels, as NHWC has them, lie so far
+ * apart that they come as slowly as they are asked for. */
+static double far_cycles(double bytes, double of_byte) { return bytes > FC_ASKED_OUTPUT_BYTES ? bytes * of_byte : 0; }
+
+static double memory_cycles(const fc_correlation *c)
+{
+    const int nhwc = c->layout == FC_NHWC;
+    const double bytes = (double)(c->n * c->groups) * (double)c->element;
+    return far_cycles(bytes * (double)c->m * (double)(c->oh * c->ow), nhwc ? 0.4 : 0.1) +
+           far_cycles(bytes * (double)c->q * (double)(c->h * c->w), nhwc ? 0.25 : 0);
+}
+
 /* Transforms are counted by their loads, stores and sums; and what a problem takes however small: without it Winograd was
  * taken where direct kernels need two thirds of its time. */
 double fc_winograd_cycles(const fc_correlation *c, int m, int r)
@@ -238,15 +251,16 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     const double tiles = (double)(plan.rows * plan.tiles_w) * fc_winograd_points_share(&plan);
     const double vectors = (double)fc_ceil_div(plan.channels, c->kernels->lanes);
     const double image = vectors * (tiles * points * 4.5 + side_by_side_cycles(&plan));
-    const double square = (double)(r * r * (plan.full ? 1 : 2)); /* packed, and put in its place */
-    const double packing = c->held ? 0 : (double)plan.blocks * (double)c->m * q * square * 7.5 / lanes;
+    /* Packed, and put in its place; taps that lie apart one by one. */
+    const double square = (double)(r * r * (plan.full ? 1 : 2)) * 7.5 / lanes + (fc_taps_lie_apart(c) ? 3 * r * r : 0);
+    const double packing = c->held ? 0 : (double)plan.blocks * (double)c->m * q * square;
     const double transforms = c->held && !plan.holds_taps ? 0 : transform_cycles(&plan);
     const double streaming = plan.holds_taps ? 0 : streaming_cycles(&plan);
     const double products = fmax(product_cycles(&plan), streaming);
     const double output = (double)fc_ceil_div(c->m, c->kernels->lanes) * tiles * points * 3;
     /* A lone task leaves other threads without work, while other algorithms share theirs. */
     const double alone = c->groups * plan.blocks * plan.filters.panels == 1 ? 1.4 : 1;
-    return 5000 + alone * (double)c->groups * (image + packing + transforms + products + output);
+    return 5000 + memory_cycles(c) + alone * (double)c->groups * (image + packing + transforms + products + output);
 }
 
 /* Both transforms with the channels' turning, the products by vectors of channels and their calls, and the sum, which is

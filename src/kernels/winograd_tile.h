@@ -192,8 +192,13 @@ FC_INLINE void FC_NAME(winograd_output_pixels)(const fc_winograd_output *out, co
 FC_INLINE void FC_NAME(winograd_output_channels)(const fc_winograd_output *out, const int size, const int m, vec bias,
                                                  vec *residue)
 {
+    const ptrdiff_t ahead = 2 * m;
     vec y[36];
     for (ptrdiff_t t = 0; t < out->tiles; t++) {
+        /* Where the outputs go may lie beyond all caches. */
+        for (ptrdiff_t row = 0; row < out->rows; row++)
+            for (ptrdiff_t column = t * m + ahead; column < t * m + ahead + m && column < out->columns; column++)
+                __builtin_prefetch((real *)out->y + row * out->row_step + column * out->column_step, 1);
         FC_NAME(winograd_output_any)(out, t, size, m, y, m, residue);
         const ptrdiff_t columns = out->columns - t * m < m ? out->columns - t * m : m;
         for (ptrdiff_t row = 0; row < out->rows; row++)
@@ -201,7 +206,11 @@ FC_INLINE void FC_NAME(winograd_output_channels)(const fc_winograd_output *out, 
                 vec v = y[row * m + column] + bias;
                 if (out->relu)
                     v = vselect((vmask)(v < (vec){0}), (vec){0}, v);
-                vstore_n((real *)out->y + row * out->row_step + (t * m + column) * out->column_step, v, out->channels);
+                real *to = (real *)out->y + row * out->row_step + (t * m + column) * out->column_step;
+                if (out->channels == LANES)
+                    vstore(to, v);
+                else
+                    vstore_n(to, v, out->channels);
             }
     }
 }
