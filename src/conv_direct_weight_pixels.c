@@ -139,6 +139,12 @@ static void direct_weight_task(void *context, ptrdiff_t task, int thread)
     }
 }
 
+/* Channels that lie side by side are turned a vector at a time: some that a block has at least. */
+static ptrdiff_t fewest_channels(const fc_correlation *c)
+{
+    return c->layout == FC_NHWC ? fc_max(4, fc_min(c->q, c->kernels->lanes)) : 4;
+}
+
 /* Rows of a unit: depends on the problem and the ISA alone, for the order of the sum follows from it. What of dy a tile
  * reads, and the block of channels, stay in L2. */
 static ptrdiff_t rows_of_unit(const fc_correlation *c)
@@ -148,7 +154,7 @@ static ptrdiff_t rows_of_unit(const fc_correlation *c)
     fc_image_block b = fc_image_block_for(c, rows);
     for (; rows > 1; rows = fc_ceil_div(rows, 2)) {
         fc_image_block_resize(&b, c, rows);
-        if (!fc_image_block_overflows(&b, c) && b.plane * (ptrdiff_t)c->element <= FC_IMAGE_BLOCK_BYTES / 4)
+        if (!fc_image_block_overflows(&b, c) && b.plane * (ptrdiff_t)c->element <= FC_IMAGE_BLOCK_BYTES / fewest_channels(c))
             break;
     }
     return rows;
@@ -157,7 +163,8 @@ static ptrdiff_t rows_of_unit(const fc_correlation *c)
 /* Channels of x that stay in L2 together. */
 static ptrdiff_t channels_of_block(const fc_correlation *c, const fc_image_block *b)
 {
-    return fc_max(1, fc_min(c->q, FC_IMAGE_BLOCK_BYTES / (b->plane * (ptrdiff_t)c->element)));
+    const ptrdiff_t fitting = FC_IMAGE_BLOCK_BYTES / (b->plane * (ptrdiff_t)c->element), lanes = c->kernels->lanes;
+    return fc_max(1, fc_min(c->q, c->layout == FC_NHWC && fitting > lanes ? fitting / lanes * lanes : fitting));
 }
 
 /* Each block of channels reads all of dy: a unit's from L2 at the pace of the products, or else from beyond it; and once it
