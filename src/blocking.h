@@ -125,6 +125,9 @@ enum { FC_GRADIENT_PIXELS = 1024, FC_GRADIENT_FEW_PIXELS = 128 };
  * and more 1.7 times with 42 KiB instead of 16, 1.07 times at 64 channels of 224 x 224; with 64 KiB 0.6 to 1.05). */
 enum { FC_GRADIENT_ROW_BYTES = 42 << 10 };
 
+/* Chunks of the depthwise weight gradient, each with its own copy of dw. */
+enum { FC_DEPTHWISE_CHUNKS = 8 };
+
 /* Gradients of outputs that come from memory (a byte of 13 MB took 1.1 times as long as one of 7, of 26 MB 2.1 times). */
 enum { FC_GRADIENT_FAR_BYTES = 12 << 20 };
 

@@ -1,5 +1,6 @@
 /* Direct convolution: the micro-kernel reads the image in place, each step of its reduction at a tap's offset; nothing
- * is gathered. Lanes run along a row of pixels, or along output channels, whichever costs less.
+ * is gathered. Lanes run along a row of pixels, or along output channels, or if it is depthwise along these of all groups,
+ * whichever costs less.
  */
 #include "conv_direct.h"
 
@@ -15,16 +16,32 @@ static fc_correlation by_channel(const fc_correlation *given)
     return c;
 }
 
+enum { LANES_GROUPS = FC_LANES_CHANNELS + 1 };
+
+static double lanes_cycles(const fc_correlation *c)
+{
+    return fmin(fc_direct_pixels_cycles(c), fc_direct_channels_cycles(c));
+}
+
+static double weight_lanes_cycles(const fc_correlation *c)
+{
+    return fmin(fc_direct_weight_pixels_cycles(c), fc_direct_weight_channels_cycles(c));
+}
+
 static int choose_lanes(const fc_correlation *given)
 {
     const fc_correlation c = by_channel(given);
+    if (fc_serves_depthwise(&c) && fc_direct_depthwise_cycles(&c, FC_FORWARD) < lanes_cycles(&c) && !fc_depthwise_sees_padding(&c))
+        return LANES_GROUPS;
     return fc_direct_channels_cycles(&c) < fc_direct_pixels_cycles(&c) ? FC_LANES_CHANNELS : FC_LANES_PIXELS;
 }
 
 static void correlate(const fc_correlation *given, int threads, fc_workspace *workspace)
 {
     const fc_correlation c = by_channel(given);
-    if (c.way == FC_LANES_PIXELS)
+    if (c.way == LANES_GROUPS)
+        fc_direct_depthwise_correlate(&c, threads, workspace);
+    else if (c.way == FC_LANES_PIXELS)
         fc_direct_pixels_correlate(&c, threads, workspace);
     else
         fc_direct_channels_correlate(&c, threads, workspace);
@@ -33,13 +50,18 @@ static void correlate(const fc_correlation *given, int threads, fc_workspace *wo
 static void correlate_weights(const fc_correlation *given, int threads, fc_workspace *workspace)
 {
     const fc_correlation c = by_channel(given);
-    if (fc_direct_weight_pixels_cycles(&c) < fc_direct_weight_channels_cycles(&c))
+    if (fc_serves_depthwise(&c) && fc_direct_depthwise_cycles(&c, FC_BACKWARD_WEIGHT) < weight_lanes_cycles(&c))
+        fc_direct_depthwise_correlate_weights(&c, threads, workspace);
+    else if (fc_direct_weight_pixels_cycles(&c) < fc_direct_weight_channels_cycles(&c))
         fc_direct_weight_pixels_correlate(&c, threads, workspace);
     else
         fc_direct_weight_channels_correlate(&c, threads, workspace);
 }
 
-static const fc_packing *packing(const fc_correlation *c) { return fc_panel_packing((fc_lanes)c->way, FC_BY_CHANNEL); }
+static const fc_packing *packing(const fc_correlation *c)
+{
+    return c->way == LANES_GROUPS ? NULL : fc_panel_packing((fc_lanes)c->way, FC_BY_CHANNEL);
+}
 
 static const char *refuses(const fc_correlation *given, fc_operation operation)
 {
@@ -51,9 +73,8 @@ static const char *refuses(const fc_correlation *given, fc_operation operation)
 static double cycles(const fc_correlation *given, fc_operation operation)
 {
     const fc_correlation c = by_channel(given);
-    if (operation == FC_BACKWARD_WEIGHT)
-        return fmin(fc_direct_weight_pixels_cycles(&c), fc_direct_weight_channels_cycles(&c));
-    return fmin(fc_direct_pixels_cycles(&c), fc_direct_channels_cycles(&c));
+    const double cycles = operation == FC_BACKWARD_WEIGHT ? weight_lanes_cycles(&c) : lanes_cycles(&c);
+    return fc_serves_depthwise(&c) ? fmin(cycles, fc_direct_depthwise_cycles(&c, operation)) : cycles;
 }
 
 const fc_conv_algorithm fc_algorithm_direct = {

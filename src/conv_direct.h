@@ -1,4 +1,4 @@
-/* The two ways of the direct algorithm, by the axis of the lanes, and those of its weight gradient. */
+/* The ways of the direct algorithm, by the axis of the lanes, and those of its weight gradient. */
 #ifndef FC_CONV_DIRECT_H
 #define FC_CONV_DIRECT_H
 
@@ -19,6 +19,14 @@ double fc_direct_weight_pixels_cycles(const fc_correlation *c);
 void fc_direct_weight_pixels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace);
 double fc_direct_weight_channels_cycles(const fc_correlation *c);
 void fc_direct_weight_channels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace);
+
+/* conv_direct_depthwise.c: lanes along the groups of NHWC. */
+int fc_serves_depthwise(const fc_correlation *c);
+/* Zeros of the padding make a NaN of a weight that is not finite, as the definition has it: then it cannot serve. */
+int fc_depthwise_sees_padding(const fc_correlation *c);
+double fc_direct_depthwise_cycles(const fc_correlation *c, fc_operation operation);
+void fc_direct_depthwise_correlate(const fc_correlation *c, int threads, fc_workspace *workspace);
+void fc_direct_depthwise_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace);
 
 /* Copying one image's group into padded rows, of the phases that taps reach: planes, rows and vectors, or pixels that lie
  * apart, take their time each. */

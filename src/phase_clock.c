@@ -69,6 +69,8 @@ FC_CLOCKED(FC_PHASE_PACK, winograd_input, (const fc_winograd_lanes *lanes), (lan
 FC_CLOCKED(FC_PHASE_PACK, winograd_filter, (const fc_winograd_filter *filter), (filter))
 FC_CLOCKED(FC_PHASE_PACK, winograd_tile_filter, (const fc_winograd_lanes *lanes), (lanes))
 FC_CLOCKED(FC_PHASE_MULTIPLY, dot_tile, (const fc_dot_tile *tile), (tile))
+FC_CLOCKED(FC_PHASE_MULTIPLY, depthwise, (const fc_depthwise_block *block), (block))
+FC_CLOCKED(FC_PHASE_MULTIPLY, depthwise_gradient, (const fc_depthwise_gradient *block), (block))
 FC_CLOCKED(FC_PHASE_STORE, store_strided,
            (void *dst, ptrdiff_t row_step, ptrdiff_t column_step, const void *src, ptrdiff_t ld, ptrdiff_t rows,
             ptrdiff_t columns),
@@ -122,6 +124,8 @@ static void wrap(fc_dtype dtype)
 #define FC_WRAP(name) clocked[dtype].name = dtype == FC_F32 ? name##_f32 : name##_f64
     FC_WRAP(gemm_tile);
     FC_WRAP(dot_tile);
+    FC_WRAP(depthwise);
+    FC_WRAP(depthwise_gradient);
     FC_WRAP(pack_runs);
     FC_WRAP(pack_pieces);
     FC_WRAP(pack_columns);

@@ -102,6 +102,25 @@ def test_weights_and_output_gradients(problem, isa, algo, dtype, layout, rng):
     np.testing.assert_array_equal(our_db, db)
 
 
+@pytest.mark.parametrize(
+    ("height", "padding", "dilation", "place"),
+    [(5, (4, 0), 1, (0, 3)), (5, (0, 4), 1, (1, 12)), (2, (10, 0), (5, 1), (3, 2))],
+    ids=["above", "beside", "between taps"],
+)
+def test_an_output_that_sees_padding_alone(isa, algo, dtype, layout, rng, height, padding, dilation, place):
+    """A NaN of dy there makes one of each of its filter's weights' gradients."""
+    x, w = rng.integers(-4, 5, (2, 9, height, 7)), rng.integers(-4, 5, (9, 1, 3, 3))
+    options = {"groups": 9, "padding": padding, "dilation": dilation}
+    dy = reference.conv2d(x, w, **options).astype(np.float64)
+    dy[1, 4, place[0], place[1]] = np.nan
+    with np.errstate(invalid="ignore"):
+        dw = reference.conv2d_backward(dy, x, w, needs="w", **options)[1]
+    assert np.isnan(dw[4]).all()
+    x, dy = activations(x, layout, dtype), activations(dy, layout, dtype)
+    ours = fastconv.conv2d_backward_weight(dy, x, weights(w, layout).shape, layout=layout, algo=algo, **options)
+    np.testing.assert_array_equal(ours, weights(dw, layout))
+
+
 @pytest.mark.parametrize("problem", [*TILES, *SHAPES], ids=lambda p: p.name)
 def test_what_one_call_leaves_behind_does_not_reach_the_next(problem, isa, algo, dtype, layout):
     """Scratch memory and the heap are full of NaN after the first round."""

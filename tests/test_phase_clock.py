@@ -54,15 +54,19 @@ def test_every_phase_is_seen_and_no_bit_changes(isa: str, arrays: tuple, algo: s
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_kernels_of_rarer_kinds_count_too(isa: str, dtype: str) -> None:
-    """Images of one pixel take inner products; few filters' gradients are summed in copies; NHWC images are turned."""
+    """Inner products of one pixel; few filters' gradients, summed in copies; NHWC turned, and depthwise as it lies."""
     rng = np.random.default_rng(1)
     x, w = rng.standard_normal((1, 64, 1, 1)).astype(dtype), rng.standard_normal((32, 64, 1, 1)).astype(dtype)
     assert ticks_of(lambda: fastconv.conv2d(x, w, algo="im2col"))[1] > 0
     x, dy = rng.standard_normal((8, 4, 32, 32)).astype(dtype), rng.standard_normal((8, 4, 32, 32)).astype(dtype)
     ticks = ticks_of(lambda: fastconv.conv2d_backward_weight(dy, x, (4, 4, 3, 3), padding=1, algo="direct"))
     assert min(ticks[:3]) > 0
-    x, w = rng.standard_normal((1, 28, 28, 8)).astype(dtype), rng.standard_normal((3, 3, 1, 8)).astype(dtype)
-    assert min(ticks_of(lambda: fastconv.conv2d(x, w, groups=8, layout="NHWC", algo="direct"))[:3]) > 0
+    x, w = rng.standard_normal((1, 28, 28, 8)).astype(dtype), rng.standard_normal((3, 3, 2, 8)).astype(dtype)
+    assert min(ticks_of(lambda: fastconv.conv2d(x, w, groups=4, layout="NHWC", algo="direct"))[:3]) > 0
+    w = w[:, :, :1].copy()
+    options = {"groups": 8, "layout": "NHWC", "algo": "direct"}
+    assert ticks_of(lambda: fastconv.conv2d(x, w, **options))[1] > 0
+    assert ticks_of(lambda: fastconv.conv2d_backward_weight(x[:, 2:, 2:], x, w.shape, **options))[1] > 0
 
 
 def test_nothing_is_noted_while_it_stands(arrays: tuple) -> None:

@@ -132,6 +132,28 @@ typedef struct {
     void *taps;
 } fc_winograd_gradient;
 
+/* Rows of pixels whose channels lie side by side, each convolved with its own filter: tap t sees, for pixel i of row j and
+ * channel c, x[x_offset[t] + j*x_row + i*x_pixel + c], and its weight is weights[weight_offset[t] + c]. */
+typedef struct {
+    ptrdiff_t channels, rows, pixels;
+    int taps;
+    const ptrdiff_t *x_offset, *weight_offset;
+    const void *x, *weights, *bias;  /* bias or NULL */
+    void *y;
+    ptrdiff_t x_row, x_pixel, y_row, y_pixel;
+    int relu;
+} fc_depthwise_block;
+
+/* The gradient of its weights, added to dw, which lies as these do. */
+typedef struct {
+    ptrdiff_t channels, rows, pixels;
+    int taps;
+    const ptrdiff_t *x_offset, *weight_offset;
+    const void *x, *dy;
+    void *dw;
+    ptrdiff_t x_row, x_pixel, dy_row, dy_pixel;
+} fc_depthwise_gradient;
+
 enum { FC_POOL_LANES = 16 };  /* at most */
 typedef enum { FC_POOL_MAX, FC_POOL_ARGMAX, FC_POOL_SUM, FC_POOL_GRADIENT } fc_pool_operation;
 
@@ -239,6 +261,8 @@ typedef struct {
 
     void (*gemm_tile)(const fc_tile *tile);
     void (*dot_tile)(const fc_dot_tile *tile);
+    void (*depthwise)(const fc_depthwise_block *block);
+    void (*depthwise_gradient)(const fc_depthwise_gradient *block);
 
     /* rows times: dst[run.to + i] = src[run.from + i*src_stride] for each run; dst and src then move by their steps.
      * With `clear` > 0 the first `clear` elements of each row of dst are zeroed before. */

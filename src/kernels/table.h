@@ -5,6 +5,7 @@
 
 #include "gemm_tile.h"
 #include "dot_tile.h"
+#include "depthwise.h"
 #include "pack.h"
 #include "reduce.h"
 #include "pool_taps.h"
@@ -32,6 +33,8 @@ const fc_kernels FC_NAME(table) = {
     .dot_columns = FC_DOT_COLUMNS,
     .gemm_tile = FC_NAME(gemm_tile),
     .dot_tile = FC_NAME(dot_tile),
+    .depthwise = FC_NAME(depthwise),
+    .depthwise_gradient = FC_NAME(depthwise_gradient),
     .pack_runs = FC_NAME(pack_runs),
     .pack_pieces = FC_NAME(pack_pieces),
     .pack_columns = FC_NAME(pack_columns),
