@@ -211,8 +211,8 @@ static void compute_block(const channels_job *job, const output_block *block, in
     task.weights = task.c_block + job->c_bytes;
     if (!job->packed) {
         const ptrdiff_t panel = task.group * panels + task.p0;
-        task.packs = job->pixel_blocks == 1 || job->kept[thread] != panel;
-        job->kept[thread] = panel;
+        task.packs = job->pixel_blocks == 1 || job->kept[thread * FC_THREAD_NUMBERS] != panel;
+        job->kept[thread * FC_THREAD_NUMBERS] = panel;
     }
     const char *x = fc_at(c, c->x, task.n * c->x_n + task.group * c->q * c->x_c);
     if (job->ask_step && task.n + 1 < c->n)
@@ -468,14 +468,14 @@ void fc_direct_channels_correlate(const fc_correlation *c, int threads, fc_works
     const ptrdiff_t tasks = job.splits ? job.chunks : c->groups * job.filter_blocks * (job.packs_apart ? 1 : blocks);
     threads = (int)fc_min(threads, tasks);
     job.offset = fc_take(workspace, (size_t)fc_depth(c) * sizeof *job.offset);
-    job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
-    job.kept = fc_take(workspace, (size_t)threads * sizeof *job.kept);
+    job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
+    job.kept = fc_take(workspace, (size_t)(threads * FC_THREAD_NUMBERS) * sizeof *job.kept);
     if (job.splits)
         job.parts = fc_take(workspace, (size_t)(job.chunks * job.height * job.width * c->m) * c->element);
     if (!workspace->base)
         return;
     for (int i = 0; i < threads; i++)
-        job.kept[i] = -1;
+        job.kept[i * FC_THREAD_NUMBERS] = -1;
     if (job.packs_first && !job.packs_apart)
         fc_pack_all_weights(c, FC_LANES_CHANNELS, threads, job.fresh);
     fill_offsets(&job);

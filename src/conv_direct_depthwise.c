@@ -20,7 +20,8 @@ typedef struct {
     fc_weight_partials partials;
     seen_range *rows_seen, *columns_seen;  /* of each tap */
     ptrdiff_t row_blocks, channel_blocks;
-    ptrdiff_t *offsets;  /* of each thread, for the taps of a rectangle: in x, and behind them in the weights */
+    size_t scratch_bytes;
+    char *scratch;  /* offsets for the taps of a rectangle: in x, and behind them in the weights */
 } depthwise_job;
 
 /* Outputs of rows [h, h_end), columns [j, j_end), which see the image through the same taps. */
@@ -54,7 +55,8 @@ static void lay_out(depthwise_job *job, int threads, fc_workspace *workspace)
     const fc_correlation *c = job->c;
     job->rows_seen = fc_take(workspace, (size_t)c->taps * sizeof *job->rows_seen);
     job->columns_seen = fc_take(workspace, (size_t)c->taps * sizeof *job->columns_seen);
-    job->offsets = fc_take(workspace, 2 * (size_t)threads * (size_t)c->taps * sizeof *job->offsets);
+    job->scratch_bytes = 2 * (size_t)c->taps * sizeof(ptrdiff_t);
+    job->scratch = fc_take_scratch(workspace, threads, &job->scratch_bytes);
     for (ptrdiff_t t = 0; t < c->taps && workspace->base; t++) {
         seen_range *rows = &job->rows_seen[t], *columns = &job->columns_seen[t];
         fc_valid_outputs(c->oh, c->stride_h, c->tap[t].h, c->h, &rows->begin, &rows->end);
@@ -75,7 +77,8 @@ static int sees(const seen_range *range, ptrdiff_t at, ptrdiff_t *end)
 static rectangle rectangle_at(const depthwise_job *job, ptrdiff_t h, ptrdiff_t j, int thread)
 {
     const fc_correlation *c = job->c;
-    rectangle r = {.h_end = c->oh, .j_end = c->ow, .x_offset = job->offsets + 2 * thread * c->taps};
+    rectangle r = {.h_end = c->oh, .j_end = c->ow};
+    r.x_offset = (ptrdiff_t *)(void *)(job->scratch + (size_t)thread * job->scratch_bytes);
     r.weight_offset = r.x_offset + c->taps;
     /* In the order of the pixels, which is the other way round in an input gradient. */
     const int turned = c->taps > 1 && c->tap[c->taps - 1].w < c->tap[0].w;

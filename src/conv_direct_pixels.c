@@ -315,7 +315,7 @@ void fc_direct_pixels_correlate(const fc_correlation *c, int threads, fc_workspa
     threads = (int)fc_min(threads, tasks);
     job.offset = fc_take(workspace, (size_t)fc_depth(c) * sizeof *job.offset);
     job.scratch_bytes = (job.image_bytes + job.c_bytes + 127) / 128 * 128 + 64;
-    job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
     if (!workspace->base)
         return;
     if (fresh)

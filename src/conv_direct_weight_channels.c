@@ -329,7 +329,7 @@ void fc_direct_weight_channels_correlate(const fc_correlation *c, int threads, f
     job.partials = fc_plan_partials(c, job.rows, job.images, job.chunks, workspace);
     const ptrdiff_t tasks = c->groups * job.panel_blocks * job.channel_blocks * job.partials.chunks;
     threads = (int)fc_min(threads, tasks);
-    job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
     if (!workspace->base)
         return;
     fc_parallel_for(threads, tasks, run_task, &job);

@@ -222,7 +222,7 @@ void fc_direct_weight_pixels_correlate(const fc_correlation *c, int threads, fc_
     job.dy_bytes = sizes.used - job.image_bytes;
     fc_take(&sizes, 2 * (size_t)(job.channels * c->taps) * sizeof(ptrdiff_t));
     job.scratch_bytes = sizes.used;
-    job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
     if (!workspace->base)
         return;
     fc_clear_partials(&job.partials, threads);

@@ -198,7 +198,7 @@ static void multiply(const fc_correlation *c, fc_lanes lanes, int threads, int i
         *(pixel_lanes ? &sized.packed_a : &sized.packed_b) = (const char *)c;
     job.scratch_bytes = fc_gemm_scratch(&sized, fc_ceil_div(fc_a_panels(&sized), job.grid.a),
                                         fc_ceil_div(fc_b_panels(&sized), job.grid.b));
-    job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
     if (!workspace->base)
         return;
     if (fresh)

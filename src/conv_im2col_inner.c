@@ -185,7 +185,7 @@ void fc_multiply_inner(const fc_correlation *c, int threads, fc_workspace *works
     const ptrdiff_t tasks = c->groups * job.filter_blocks * job.column_blocks;
     threads = (int)fc_min(threads, tasks);
     job.scratch_bytes = (size_t)(job.columns * job.column_step) * c->element;
-    job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
     if (!workspace->base)
         return;
     if (fresh)

@@ -162,7 +162,7 @@ void fc_multiply_outer(const fc_correlation *c, fc_operation operation, int thre
     char *end_of_b;
     lay_out(&job, &sizes, &end_of_b);
     job.scratch_bytes = sizes.used;
-    job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
     if (workspace->base)
         fc_parallel_for(threads, tasks, outer_task, &job);
 }

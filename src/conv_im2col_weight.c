@@ -237,7 +237,7 @@ static void correlate_panels(const fc_correlation *c, int threads, fc_workspace 
                                                               fc_ceil_div(fc_b_panels(&unit), job.grid.b));
         job.scratch_bytes = bytes > job.scratch_bytes ? bytes : job.scratch_bytes;
     }
-    job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
     if (!workspace->base)
         return;
     fc_parallel_for(threads, tasks, weight_task, &job);

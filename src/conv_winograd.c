@@ -259,10 +259,10 @@ static void run_task(void *context, ptrdiff_t index, int thread)
     winograd_job *job = context;
     const ptrdiff_t panels = job->plan.filters.panels, block = index / panels;
     const winograd_task task = begin_task(job, block, thread);
-    if (job->transformed[thread] != block)
+    if (job->transformed[thread * FC_THREAD_NUMBERS] != block)
         for (ptrdiff_t q = 0; q < job->plan.channels; q += job->plan.c.kernels->lanes)
             transform_image(&task, q);
-    job->transformed[thread] = block;
+    job->transformed[thread * FC_THREAD_NUMBERS] = block;
     compute_filters(&task, index % panels);
 }
 
@@ -278,15 +278,15 @@ static void correlate(const fc_correlation *c, int m, int r, int threads, fc_wor
     char *fresh = shares ? fc_take(workspace, fc_winograd_filter_bytes(plan)) : NULL;
     job.filters_are_ready = holds || shares;
     job.filters = holds ? c->packed : fresh;
-    job.transformed = fc_take(workspace, (size_t)threads * sizeof *job.transformed);
+    job.transformed = fc_take(workspace, (size_t)(threads * FC_THREAD_NUMBERS) * sizeof *job.transformed);
     lay_out(&job, NULL);
-    job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
     if (!workspace->base)
         return;
     if (shares)
         fc_winograd_transform_all_filters(plan, threads, fresh);
     for (int i = 0; i < threads; i++)
-        job.transformed[i] = -1;
+        job.transformed[i * FC_THREAD_NUMBERS] = -1;
     fc_parallel_for(threads, tasks, run_task, &job);
 }
 

@@ -137,7 +137,7 @@ static void sum_blocks(fc_winograd_sums *sums, int threads, fc_workspace *worksp
     fc_workspace sizes = {0};
     fc_take(&sizes, fc_winograd_image_bytes(plan));
     job.scratch_bytes = sizes.used;
-    job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
     for (sums->group = 0; workspace->base && sums->group < plan->c.groups; sums->group++)
         sum_slabs(&job, threads);
 }

@@ -85,11 +85,11 @@ static void run_task(void *context, ptrdiff_t index, int thread)
     fc_winograd_sum_block block = lay_out(job, &scratch, &image);
     block.rows = fc_winograd_sum_rows(&sums, 0);
     const ptrdiff_t of_x = fc_winograd_vectors_of_x(&sums), vectors = of_x + fc_winograd_vectors_of_dy(&sums);
-    const int is_kept = job->kept[thread] == group_part;
+    const int is_kept = job->kept[thread * FC_THREAD_NUMBERS] == group_part;
     for (ptrdiff_t vector = 0; vector < vectors; vector++)
         if (!is_kept || (vector < of_x) != job->keeps_x)
             fc_winograd_transform_vector(&sums, &block, vector, 0, block.rows.rows, image);
-    job->kept[thread] = group_part;
+    job->kept[thread * FC_THREAD_NUMBERS] = group_part;
     multiply_pieces(job, &sums, &block, image);
 }
 
@@ -160,11 +160,11 @@ void fc_winograd_sum_by_slabs(fc_winograd_sums *sums, int threads, fc_workspace 
     char *image;
     lay_out(&job, &sizes, &image);
     job.scratch_bytes = sizes.used;
-    job.kept = fc_take(workspace, (size_t)threads * sizeof *job.kept);
-    job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    job.kept = fc_take(workspace, (size_t)(threads * FC_THREAD_NUMBERS) * sizeof *job.kept);
+    job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
     if (!workspace->base)
         return;
     for (int i = 0; i < threads; i++)
-        job.kept[i] = -1;
+        job.kept[i * FC_THREAD_NUMBERS] = -1;
     fc_parallel_for(threads, tasks, run_task, &job);
 }

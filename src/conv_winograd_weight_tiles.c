@@ -84,7 +84,7 @@ void fc_winograd_sum_chunks(fc_winograd_sums *sums, ptrdiff_t chunks, int thread
     lay_out(sums, &sizes, &image);
     job.scratch_bytes = sizes.used;
     job.chunk_sums = fc_take(workspace, (size_t)(chunks * job.chunk_step) * plan->c.element);
-    job.scratch = fc_take(workspace, (size_t)threads * job.scratch_bytes);
+    job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
     for (sums->group = 0; workspace->base && sums->group < plan->c.groups; sums->group++) {
         fc_parallel_for(threads, chunks, sum_chunk, &job);
         fc_parallel_for(threads, sums->filters, store_filter, &job);

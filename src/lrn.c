@@ -84,7 +84,7 @@ static fc_status run(const fc_lrn *lrn, fc_view dy, fc_view x, void *out, int ba
     const ptrdiff_t scratch = !planes ? 2 * (lrn->c + 2 * window + lanes) : backward ? lrn->c * group : 0;
     fc_workspace sizes = {0};
     fc_take(&sizes, (size_t)scratch * job.element);
-    job.scratch_bytes = sizes.used;
+    job.scratch_bytes = fc_scratch_step(sizes.used, threads);
     job.scratch = fc_workspace_acquire((size_t)threads * job.scratch_bytes);
     if (!job.scratch)
         return FC_NO_MEMORY;

@@ -130,7 +130,7 @@ fc_status fc_pool_backward(const fc_pool_pass *pass, void *dx, int threads)
     job.gradient_bytes = sizes.used;
     if (!pass->counted_h)
         fc_take(&sizes, (size_t)(planes * job.next + 2 * lanes) * pass->element);
-    job.scratch_bytes = sizes.used;
+    job.scratch_bytes = fc_scratch_step(sizes.used, threads);
     job.scratch = fc_workspace_acquire((size_t)threads * job.scratch_bytes);
     if (!job.scratch)
         return FC_NO_MEMORY;

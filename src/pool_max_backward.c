@@ -77,6 +77,7 @@ fc_status fc_pool_max_backward_run(const fc_pool_pass *pass, void *dx, int threa
     };
     fc_pool_grid grid = fc_pool_backward_grid(pass, backward_block, &job, &threads);
     fc_pool_in_order(&grid);
+    job.scratch_bytes = fc_scratch_step(job.scratch_bytes, threads);
     job.scratch = fc_workspace_acquire((size_t)threads * job.scratch_bytes);
     if (!job.scratch)
         return FC_NO_MEMORY;

@@ -25,6 +25,12 @@ void *fc_take(fc_workspace *workspace, size_t bytes)
     return workspace->base ? workspace->base + begin : NULL;
 }
 
+void *fc_take_scratch(fc_workspace *workspace, int threads, size_t *bytes)
+{
+    *bytes = fc_scratch_step(*bytes, threads);
+    return fc_take(workspace, (size_t)threads * *bytes);
+}
+
 fc_workspace fc_workspace_kept(void)
 {
     for (int i = 0; i < KEPT_BLOCKS; i++) {
