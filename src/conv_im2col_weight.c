@@ -160,21 +160,27 @@ static void weight_task(void *context, ptrdiff_t task, int thread)
     }
 }
 
-/* Rows of the im2col matrix are gathered one by one and turned; C is read and written once a depth block; and some
- * cycles for each product. */
+/* Rows of the im2col matrix are gathered one by one and turned, or with NHWC copied, a panel of each row of pixels; C is
+ * read and written once a depth block; and some cycles for each product. */
 static double panel_cycles(const fc_correlation *c)
 {
     const fc_gemm gemm = weight_gemm(c, c->oh * c->ow);
     const double depth = (double)fc_depth(c), pixels = (double)(c->oh * c->ow);
-    /* By whole vectors of columns and rows. */
     const ptrdiff_t lanes = c->kernels->lanes;
+    const double calls = 30 * (double)(fc_a_panels(&gemm) * fc_b_panels(&gemm) * fc_depth_blocks(gemm.k));
+    const double products = 1.12 * fc_gemm_cycles(&gemm) + calls;
+    if (c->layout == FC_NHWC) {
+        const double copied = 0.9 * pixels * depth + 50 * (double)(fc_a_panels(&gemm) * c->oh);
+        const double of_dy = 10 * pixels * (double)fc_ceil_div(c->m, lanes);
+        return (double)(c->n * c->groups) * (products + copied + of_dy + 5000);
+    }
+    /* By whole vectors of columns and rows. */
     const double turned = pixels * (double)(7 * fc_ceil_div(fc_depth(c), lanes) + 7 * fc_ceil_div(c->m, lanes));
     double gathered = 0;
     if (!fc_sees_image_itself(c))
         gathered = depth * (pixels * (fc_gathers_vectors(c) ? 1.5 / (double)lanes : 0.6) +
                             (double)fc_depth_blocks(c->oh * c->ow) * 150);
-    const double calls = 30 * (double)(fc_a_panels(&gemm) * fc_b_panels(&gemm) * fc_depth_blocks(gemm.k));
-    return (double)(c->n * c->groups) * (1.12 * fc_gemm_cycles(&gemm) + calls + turned + gathered + 2000);
+    return (double)(c->n * c->groups) * (products + turned + gathered + 2000);
 }
 
 /* x and dy in each other's place, so that lanes run along the channels of x; dw is transposed then, and dense. */

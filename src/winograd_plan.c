@@ -283,5 +283,6 @@ double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r)
     const double sum = (slabs ? 0.25 : 0.5) * points * (double)plan.channels;
     const double gradient = (double)c->m * (q * (points * 3 + stored) + sum);
     const double regions = slabs ? 0 : 10000 * ceil(all_tiles / FC_WINOGRAD_GRADIENT_TILES);
-    return regions + (double)c->groups * (transforms + products + gradient);
+    /* Rows of NHWC's vectors lie apart. */
+    return regions + (c->layout == FC_NHWC ? 1.1 : 1) * (double)c->groups * (transforms + products + gradient);
 }
