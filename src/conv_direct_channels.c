@@ -24,12 +24,12 @@ typedef struct {
     ptrdiff_t rows;              /* in a block */
     ptrdiff_t row_blocks, pixel_blocks, filter_blocks;
     ptrdiff_t chunks;            /* of depth blocks, whose channels are copied at once */
-    int splits;                  /* each chunk is a task, whose products are a part of y: there is one panel and few pixels */
+    ptrdiff_t parts;             /* of the chunks, each a task whose products are added up in the end; or 0 */
     fc_image_block block;
     const char *packed;          /* all weights, or NULL: each task packs a panel when it comes to it */
     ptrdiff_t ask_step;          /* elements of the next image that are asked for at each step, or 0 */
     ptrdiff_t *offset;           /* of every step of the reduction, from the first channel of its chunk */
-    char *parts;                 /* of y if it splits, pixels with their channels */
+    char *partial;               /* products of each part: pixels with their channels */
     size_t group_bytes, image_bytes, c_bytes, scratch_bytes;
     int packs_first;             /* weights that more than one image or block of rows uses; */
     int packs_apart;             /* of these a task packs what it uses, for all images */
@@ -43,6 +43,7 @@ typedef struct {
 typedef struct {
     const channels_job *job;
     ptrdiff_t n, group, row, rows, pixel, width, p0, p1;
+    ptrdiff_t part, first_chunk;
     char *image, *c_block, *weights;
     int packs;                   /* weights; else they are there */
     const char *ask;             /* what is asked for next, or NULL */
@@ -58,7 +59,7 @@ static depth_chunk chunk_at(const channels_job *job, ptrdiff_t i)
     const fc_correlation *c = job->c;
     const ptrdiff_t depth = fc_depth(c), blocks = fc_depth_blocks(depth);
     depth_chunk chunk = {.i = i, .k = fc_part(depth, job->chunks, i), .end = fc_part(depth, job->chunks, i + 1)};
-    if (job->splits) {
+    if (job->parts) {
         while (fc_part(depth, blocks, chunk.block + 1) <= chunk.k)
             chunk.block++;
     } else {
@@ -70,6 +71,9 @@ static depth_chunk chunk_at(const channels_job *job, ptrdiff_t i)
     chunk.channels = (chunk.end - 1) / c->taps + 1 - chunk.q;
     return chunk;
 }
+
+/* The first chunk of a part. */
+static ptrdiff_t part_begin(const channels_job *job, ptrdiff_t part) { return fc_part(job->chunks, job->parts, part); }
 
 static ptrdiff_t most_channels(const channels_job *job)
 {
@@ -149,10 +153,10 @@ static void multiply_panel(channels_task *task, const depth_chunk *chunk, ptrdif
     const ptrdiff_t first = task->n * c->y_n + channel * c->y_c + task->row * c->y_h + task->pixel * c->y_w;
     char *y = fc_at(c, c->y, first), *to = y;
     ptrdiff_t row_step = c->y_h;
-    if (job->splits) {
+    if (job->parts) {
         tile.ldc = c->m;
         row_step = job->width * c->m;
-        to = fc_at(c, job->parts, chunk->i * job->height * row_step);
+        to = fc_at(c, job->partial, task->part * job->height * row_step);
     } else if (job->buffered) {
         row_step = task->width * width;
         to = fc_at(c, task->c_block, job->chunks > 1 ? (panel - task->p0) * task->rows * row_step : 0);
@@ -162,12 +166,12 @@ static void multiply_panel(channels_task *task, const depth_chunk *chunk, ptrdif
         const int last = k + tile.depth == depth;
         tile.b = panel_of_weights(task, panel, i, k, tile.depth);
         tile.a_offset = job->offset + k;
-        tile.accumulate = k > (job->splits ? chunk->k : 0);
-        tile.relu = c->relu && last && !job->splits;
+        tile.accumulate = k > chunk->k || chunk->i > task->first_chunk;
+        tile.relu = c->relu && last && !job->parts;
         tile.column_bias = c->bias && last ? fc_at(c, c->bias, channel) : NULL;
         multiply_rows(task, &tile, image, to, row_step);
     }
-    if (!job->buffered || job->splits || chunk->end < depth)
+    if (!job->buffered || job->parts || chunk->end < depth)
         return;
     /* Rows that follow each other without a gap are turned as one. */
     const ptrdiff_t merged = c->y_h == c->ow * c->y_w ? task->rows : 1;
@@ -180,15 +184,15 @@ static void sum_parts(const channels_job *job)
 {
     const fc_correlation *c = job->c;
     const ptrdiff_t row = job->width * c->m, count = job->height * row;
-    c->kernels->sum_partials(job->parts, job->parts, count, job->chunks, count, c->relu);
+    c->kernels->sum_partials(job->partial, job->partial, count, job->parts, count, c->relu);
     for (ptrdiff_t h = 0; h < job->height; h++)
-        c->kernels->store_strided(fc_at(c, c->y, h * c->y_h), c->y_w, c->y_c, fc_at(c, job->parts, h * row), c->m,
+        c->kernels->store_strided(fc_at(c, c->y, h * c->y_h), c->y_w, c->y_c, fc_at(c, job->partial, h * row), c->m,
                                   job->width, c->m);
 }
 
-/* A block of y, through some chunks of the reduction. */
+/* A block of y, through a part of the reduction or, if that is not split, all of it. */
 typedef struct {
-    ptrdiff_t n, group, row_block, filter_block, pixel_block, chunk, chunk_end;
+    ptrdiff_t n, group, row_block, filter_block, pixel_block, part;
 } output_block;
 
 static void compute_block(const channels_job *job, const output_block *block, int thread)
@@ -203,6 +207,8 @@ static void compute_block(const channels_job *job, const output_block *block, in
         .pixel = fc_part(job->width, job->pixel_blocks, block->pixel_block),
         .p0 = fc_part(panels, job->filter_blocks, block->filter_block),
         .p1 = fc_part(panels, job->filter_blocks, block->filter_block + 1),
+        .part = block->part,
+        .first_chunk = job->parts ? part_begin(job, block->part) : 0,
         .image = job->scratch + (size_t)thread * job->scratch_bytes,
     };
     task.rows = fc_spread_part(job->height, job->row_blocks, block->row_block + 1) - task.row;
@@ -217,7 +223,8 @@ static void compute_block(const channels_job *job, const output_block *block, in
     const char *x = fc_at(c, c->x, task.n * c->x_n + task.group * c->q * c->x_c);
     if (job->ask_step && task.n + 1 < c->n)
         task.ask = fc_at(c, x, c->x_n);
-    for (ptrdiff_t i = block->chunk; i < block->chunk_end; i++) {
+    const ptrdiff_t last = job->parts ? part_begin(job, block->part + 1) : job->chunks;
+    for (ptrdiff_t i = task.first_chunk; i < last; i++) {
         const depth_chunk chunk = chunk_at(job, i);
         const char *image = fc_at(c, x, chunk.q * c->x_c);
         if (job->in_place) {
@@ -234,7 +241,7 @@ static void compute_block(const channels_job *job, const output_block *block, in
 static void run_block(void *context, ptrdiff_t task, int thread)
 {
     const channels_job *job = context;
-    output_block block = {.chunk_end = job->chunks};
+    output_block block = {0};
     /* Parts of the pixels follow each other: a thread reads few panels of weights, and packs each once. */
     block.pixel_block = task % job->pixel_blocks;
     task /= job->pixel_blocks;
@@ -256,7 +263,6 @@ static void run_panels(void *context, ptrdiff_t task, int thread)
     output_block block = {
         .group = task / job->filter_blocks,
         .filter_block = task % job->filter_blocks,
-        .chunk_end = job->chunks,
     };
     fc_pack_panels(c, FC_LANES_CHANNELS, block.group, fc_part(panels, job->filter_blocks, block.filter_block),
                    fc_part(panels, job->filter_blocks, block.filter_block + 1), job->fresh);
@@ -268,7 +274,7 @@ static void run_panels(void *context, ptrdiff_t task, int thread)
 /* One part of the reduction. */
 static void run_part(void *context, ptrdiff_t task, int thread)
 {
-    const output_block block = {.chunk = task, .chunk_end = task + 1};
+    const output_block block = {.part = task};
     compute_block(context, &block, thread);
 }
 
@@ -318,25 +324,28 @@ static ptrdiff_t choose_pixel_blocks(const channels_job *job, int threads)
     return best;
 }
 
-/* A long reduction for few pixels and filters, which alone can give more than one thread work: threads that shared the
+/* Of a long reduction for few pixels and filters, which alone can give more than one thread work: threads that shared the
  * pixels would each read all weights. */
-static int splits_reduction(const channels_job *job)
+static ptrdiff_t choose_parts(const channels_job *job)
 {
     const fc_correlation *c = job->c;
-    const ptrdiff_t depth = fc_depth(c);
-    return c->n * c->groups * fc_b_panels(&job->gemm) == 1 && fc_depth_blocks(depth) > 1 &&
-           c->oh * c->ow <= depth / FC_DIRECT_PART_STEPS;
+    const ptrdiff_t depth = fc_depth(c), blocks = fc_depth_blocks(depth);
+    const ptrdiff_t most = FC_DIRECT_C_BYTES / (c->kernels->tile_columns * (ptrdiff_t)c->element);
+    if (c->n * c->groups * fc_b_panels(&job->gemm) > 1 || blocks == 1 ||
+        c->oh * c->ow > fc_min(most, depth / FC_DIRECT_PART_STEPS))
+        return 0;
+    return blocks < FC_DIRECT_PARTS ? 2 : FC_DIRECT_PARTS;
 }
 
-static void plan_split(channels_job *job)
+static void plan_parts(channels_job *job)
 {
     const fc_correlation *c = job->c;
     job->row_blocks = job->filter_blocks = job->pixel_blocks = 1;
     job->rows = job->height;
-    job->chunks = fc_depth_blocks(fc_depth(c)) < FC_DIRECT_PARTS ? 2 : FC_DIRECT_PARTS;
+    job->chunks = job->parts;
     if (!job->in_place) {
         job->block = fc_image_block_for(c, job->rows);
-        job->chunks = fc_ceil_div(chunks_in_cache(job), job->chunks) * job->chunks;
+        job->chunks = fc_ceil_div(chunks_in_cache(job), job->parts) * job->parts;
     }
 }
 
@@ -420,9 +429,9 @@ static int plan(channels_job *job, const fc_correlation *c, int threads)
     job->group_bytes = fc_packed_group_bytes(c, FC_LANES_CHANNELS);
     if (job->width > FC_SCRATCH_LIMIT)
         return 0;
-    job->splits = splits_reduction(job);
-    if (job->splits)
-        plan_split(job);
+    job->parts = choose_parts(job);
+    if (job->parts)
+        plan_parts(job);
     else
         plan_block(job, threads);
     if (!job->in_place && fc_image_block_overflows(&job->block, c))
@@ -434,9 +443,9 @@ static int plan(channels_job *job, const fc_correlation *c, int threads)
     /* In several chunks, the outputs of all of a task's panels wait for the last. */
     const int chunked = job->chunks > 1;
     const ptrdiff_t fitting = (ptrdiff_t)(FC_C_BLOCK_BYTES / panel_bytes);
-    if (job->buffered && chunked && !job->splits)
+    if (job->buffered && chunked && !job->parts)
         job->filter_blocks = fc_max(job->filter_blocks, fc_ceil_div(panels, fitting));
-    job->packs_first = !c->packed && !job->splits && c->n * job->row_blocks > 1;
+    job->packs_first = !c->packed && !job->parts && c->n * job->row_blocks > 1;
     if (job->packs_first && threads > 1)
         pack_apart(job, threads);
     job->ask_step = choose_ask_step(job);
@@ -448,7 +457,7 @@ static int plan(channels_job *job, const fc_correlation *c, int threads)
     }
     job->image_bytes = sizes.used;
     const ptrdiff_t held = chunked ? fc_ceil_div(panels, job->filter_blocks) : 1;
-    if (job->buffered && !job->splits)
+    if (job->buffered && !job->parts)
         fc_take(&sizes, (size_t)(held * job->rows * job->width * columns) * c->element);
     job->c_bytes = sizes.used - job->image_bytes;
     if (!c->packed && !job->packs_first)
@@ -465,13 +474,13 @@ void fc_direct_channels_correlate(const fc_correlation *c, int threads, fc_works
     if (job.packs_first)
         job.packed = job.fresh = fc_take(workspace, (size_t)c->groups * job.group_bytes);
     const ptrdiff_t blocks = c->n * job.row_blocks * job.pixel_blocks;
-    const ptrdiff_t tasks = job.splits ? job.chunks : c->groups * job.filter_blocks * (job.packs_apart ? 1 : blocks);
+    const ptrdiff_t tasks = job.parts ? job.parts : c->groups * job.filter_blocks * (job.packs_apart ? 1 : blocks);
     threads = (int)fc_min(threads, tasks);
     job.offset = fc_take(workspace, (size_t)fc_depth(c) * sizeof *job.offset);
     job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
     job.kept = fc_take(workspace, (size_t)(threads * FC_THREAD_NUMBERS) * sizeof *job.kept);
-    if (job.splits)
-        job.parts = fc_take(workspace, (size_t)(job.chunks * job.height * job.width * c->m) * c->element);
+    if (job.parts)
+        job.partial = fc_take(workspace, (size_t)(job.parts * job.height * job.width * c->m) * c->element);
     if (!workspace->base)
         return;
     for (int i = 0; i < threads; i++)
@@ -479,8 +488,8 @@ void fc_direct_channels_correlate(const fc_correlation *c, int threads, fc_works
     if (job.packs_first && !job.packs_apart)
         fc_pack_all_weights(c, FC_LANES_CHANNELS, threads, job.fresh);
     fill_offsets(&job);
-    fc_parallel_for(threads, tasks, job.splits ? run_part : job.packs_apart ? run_panels : run_block, &job);
-    if (job.splits)
+    fc_parallel_for(threads, tasks, job.parts ? run_part : job.packs_apart ? run_panels : run_block, &job);
+    if (job.parts)
         sum_parts(&job);
 }
 
