@@ -46,12 +46,13 @@ static double pixel_cycles(const fc_correlation *c)
 }
 
 /* A panel of weights, mostly empty, would take a cycle a channel of a pixel, which it packs. With a row of pixels it would
- * serve them all, unless it were half empty. */
+ * serve them all, unless it were half empty. Filters that are laid in rows first must serve some pixels. */
 static int has_few_filters(const fc_correlation *c)
 {
-    if (!reads_in_place(c))
+    const int are_rows = filters_are_rows(c);
+    if (!reads_in_place(c) || (!are_rows && c->n * c->oh * c->ow <= FC_OUTER_PIXELS))
         return 0;
-    if (is_row_of_pixels(c) && filters_are_rows(c))
+    if (is_row_of_pixels(c) && are_rows)
         return c->m <= c->kernels->tile_columns;
     return c->m <= c->kernels->lanes && pixel_cycles(c) < (double)c->q;
 }
@@ -156,7 +157,8 @@ double fc_inner_cycles(const fc_correlation *c)
     const double blocks = (double)fc_ceil_div(c->m, FILTERS);
     const double vectors = (double)c->m * depth / (double)c->kernels->lanes;
     const double gathered = reads_in_place(c) ? 0 : 0.6 * blocks * columns * depth;
-    return (double)c->groups * (gathered + 0.5 * vectors + columns * pixel_cycles(c));
+    const double laid = filters_are_rows(c) ? 0 : (double)c->m * depth;
+    return (double)c->groups * (gathered + laid + 0.5 * vectors + columns * pixel_cycles(c));
 }
 
 void fc_multiply_inner(const fc_correlation *c, int threads, fc_workspace *workspace)
