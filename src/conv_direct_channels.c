@@ -2,8 +2,8 @@
  * step of its reduction at a tap's offset, times packed weights.
  *
  * Rows of pixels are split into equal parts of at most a tile, so that no lane is lost on any width. Rows of the image
- * are copied once into a padded block in L2; a 1x1 kernel reads the image itself, and so do others if it is small and
- * not padded. A panel of weights is used again at once for all pixels of a block.
+ * are copied once into a padded block in L2; a 1x1 kernel reads the image itself (of NHWC a pixel's channels are its
+ * steps), and so do others if it is small and not padded. A panel of weights is used again at once for all pixels of a block.
  */
 #include <math.h>
 #include <stdint.h>
@@ -19,6 +19,8 @@ typedef struct {
     const fc_correlation *c;
     fc_gemm gemm;                /* panels of the weights; its rows are pixels */
     int in_place;                /* the image is read where it lies, a small one of a 1x1 kernel as one row of pixels */
+    int by_rows;                 /* of NHWC: a pixel's channels are its steps, side by side */
+    ptrdiff_t pixel_step;        /* between pixels of a row */
     int buffered;                /* y is turned: its channels do not lie side by side */
     ptrdiff_t height, width;     /* rows of outputs and pixels of a row: of y, or all in one row */
     ptrdiff_t rows;              /* in a block */
@@ -92,7 +94,7 @@ static void fill_offsets(const channels_job *job)
             fc_step_offsets(&job->block, c, chunk.k, chunk.end - chunk.k, job->offset + chunk.k);
         for (ptrdiff_t r = chunk.k; r < chunk.end && job->in_place; r++) {
             const fc_tap *tap = &c->tap[r % c->taps];
-            job->offset[r] = (r / c->taps - chunk.q) * c->x_c + tap->h * c->x_h + tap->w;
+            job->offset[r] = (r / c->taps - chunk.q) * c->x_c + tap->h * c->x_h + tap->w * c->x_w;
         }
     }
 }
@@ -109,7 +111,7 @@ static void multiply_rows(channels_task *task, fc_tile *tile, const char *image,
         for (ptrdiff_t i = 0; i < panels; i++) {
             const ptrdiff_t first = fc_part_begin(pixels, i);
             tile->rows = (int)(fc_part_begin(pixels, i + 1) - first);
-            tile->a = fc_at(c, image, j * image_row + first);
+            tile->a = fc_at(c, image, j * image_row + first * job->pixel_step);
             tile->c = fc_at(c, to, j * row_step + first * tile->ldc);
             tile->ask = task->ask;
             c->kernels->gemm_tile(tile);
@@ -165,11 +167,12 @@ static void multiply_panel(channels_task *task, const depth_chunk *chunk, ptrdif
         tile.depth = fc_min(fc_part(depth, blocks, i + 1), chunk->end) - k;
         const int last = k + tile.depth == depth;
         tile.b = panel_of_weights(task, panel, i, k, tile.depth);
-        tile.a_offset = job->offset + k;
+        tile.a_offset = job->by_rows ? NULL : job->offset + k;
+        tile.a_row = job->by_rows ? job->pixel_step : 0;
         tile.accumulate = k > chunk->k || chunk->i > task->first_chunk;
         tile.relu = c->relu && last && !job->parts;
         tile.column_bias = c->bias && last ? fc_at(c, c->bias, channel) : NULL;
-        multiply_rows(task, &tile, image, to, row_step);
+        multiply_rows(task, &tile, job->by_rows ? fc_at(c, image, job->offset[k]) : image, to, row_step);
     }
     if (!job->buffered || job->parts || chunk->end < depth)
         return;
@@ -228,7 +231,7 @@ static void compute_block(const channels_job *job, const output_block *block, in
         const depth_chunk chunk = chunk_at(job, i);
         const char *image = fc_at(c, x, chunk.q * c->x_c);
         if (job->in_place) {
-            image = fc_at(c, image, task.row * c->stride_h * c->x_h + task.pixel);
+            image = fc_at(c, image, task.row * c->stride_h * c->x_h + task.pixel * job->pixel_step);
         } else {
             fc_fill_image_block(&job->block, c, image, chunk.channels, task.row, task.rows, task.image);
             image = task.image;
@@ -417,12 +420,27 @@ static int needs_no_copy(const fc_correlation *c)
            fc_taps_stay_inside(c);
 }
 
+/* A 1x1 kernel on NHWC, which sees no padding. */
+static int pixels_are_rows(const fc_correlation *c)
+{
+    return c->layout == FC_NHWC && c->taps == 1 && c->x_c == 1 && fc_taps_stay_inside(c);
+}
+
+/* Rows of its pixels follow each other as pixels of a row do. */
+static int rows_follow(const fc_correlation *c)
+{
+    return c->oh == 1 || c->stride_h * c->x_h == c->ow * c->stride_w * c->x_w;
+}
+
 /* 0 if a task does not fit into a thread's scratch. */
 static int plan(channels_job *job, const fc_correlation *c, int threads)
 {
-    *job = (channels_job){.c = c, .in_place = fc_sees_image_itself(c) || needs_no_copy(c)};
+    *job = (channels_job){.c = c, .by_rows = pixels_are_rows(c), .pixel_step = 1};
+    job->in_place = job->by_rows || fc_sees_image_itself(c) || needs_no_copy(c);
+    if (job->by_rows)
+        job->pixel_step = c->stride_w * c->x_w;
     job->gemm = fc_correlation_gemm(c, FC_LANES_CHANNELS);
-    const int merged = fc_sees_image_itself(c) && c->y_h == c->ow * c->y_w && c->oh * c->ow <= FC_DIRECT_MERGED_PIXELS;
+    const int merged = (job->by_rows ? rows_follow(c) : fc_sees_image_itself(c)) && c->y_h == c->ow * c->y_w && c->oh * c->ow <= FC_DIRECT_MERGED_PIXELS;
     job->buffered = c->y_c != 1;
     job->height = merged ? 1 : c->oh;
     job->width = merged ? c->oh * c->ow : c->ow;

@@ -11,6 +11,7 @@ typedef struct {
     int pair;
     ptrdiff_t next, pitch;  /* of what is kept */
     char *scratch;
+    int has_taps;  /* each gradient with the tap that it is for */
     size_t scratch_bytes, gradient_bytes;
 } backward_job;
 
@@ -79,7 +80,7 @@ static void backward_block(void *context, const fc_pool_block *block, int thread
         .next = job->next,
         .pair = job->pair && block->planes > 1,
     };
-    if (job->scratch_bytes > job->gradient_bytes)
+    if (job->has_taps)
         kept.tap = at(job, scratch + job->gradient_bytes, kernels->lanes);
     const ptrdiff_t lanes = kernels->lanes;
     const ptrdiff_t rows = p->layout == FC_NHWC ? fc_ceil_div(block->planes, lanes)
@@ -128,7 +129,8 @@ fc_status fc_pool_backward(const fc_pool_pass *pass, void *dx, int threads)
     fc_workspace sizes = {0};
     fc_take(&sizes, (size_t)(planes * job.next + 2 * lanes) * pass->element);
     job.gradient_bytes = sizes.used;
-    if (!pass->counted_h)
+    job.has_taps = !pass->counted_h;
+    if (job.has_taps)
         fc_take(&sizes, (size_t)(planes * job.next + 2 * lanes) * pass->element);
     job.scratch_bytes = fc_scratch_step(sizes.used, threads);
     job.scratch = fc_workspace_acquire((size_t)threads * job.scratch_bytes);
