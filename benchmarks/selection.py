@@ -1,6 +1,6 @@
 """The algorithm that ``"auto"`` takes against the fastest that serves, on random problems and on the networks' layers.
 
-    python benchmarks/selection.py --problems 200
+    python benchmarks/selection.py --problems 200 --layout NCHW
 
 A problem's loss is the time of the algorithm taken, over that of the fastest. Algorithms take turns, and more of them
 where the loss is more than a tenth, so that a disturbed turn does not count as one. Problems are written in the grammar

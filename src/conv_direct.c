@@ -1,5 +1,5 @@
 /* Direct convolution: the micro-kernel reads the image in place, each step of its reduction at a tap's offset; nothing
- * is gathered. Lanes run along a row of pixels, or along output channels, or if it is depthwise along these of all groups,
+ * is gathered. Lanes run along a row of pixels, or along output channels, or if it is depthwise along those of all groups,
  * whichever costs less.
  */
 #include "conv_direct.h"
@@ -16,6 +16,7 @@ static fc_correlation by_channel(const fc_correlation *given)
     return c;
 }
 
+/* A way beside those of fc_lanes: along the groups of a depthwise problem. */
 enum { LANES_GROUPS = FC_LANES_CHANNELS + 1 };
 
 static double lanes_cycles(const fc_correlation *c)
@@ -34,9 +35,11 @@ static double weight_lanes_cycles(const fc_correlation *c)
 static int choose_lanes(const fc_correlation *given)
 {
     const fc_correlation c = by_channel(given);
-    if (fc_serves_depthwise(&c) && fc_direct_depthwise_cycles(&c, FC_FORWARD) < lanes_cycles(&c) && !fc_depthwise_sees_padding(&c))
+    const double pixels = fc_direct_pixels_cycles(&c), channels = fc_direct_channels_cycles(&c);
+    if (fc_serves_depthwise(&c) && fc_direct_depthwise_cycles(&c, FC_FORWARD) < fmin(pixels, channels) &&
+        !fc_depthwise_sees_padding(&c))
         return LANES_GROUPS;
-    return fc_direct_channels_cycles(&c) < fc_direct_pixels_cycles(&c) ? FC_LANES_CHANNELS : FC_LANES_PIXELS;
+    return channels < pixels ? FC_LANES_CHANNELS : FC_LANES_PIXELS;
 }
 
 static void correlate(const fc_correlation *given, int threads, fc_workspace *workspace)

@@ -420,12 +420,6 @@ static int needs_no_copy(const fc_correlation *c)
            fc_taps_stay_inside(c);
 }
 
-/* A 1x1 kernel on NHWC, which sees no padding. */
-static int pixels_are_rows(const fc_correlation *c)
-{
-    return c->layout == FC_NHWC && c->taps == 1 && c->x_c == 1 && fc_taps_stay_inside(c);
-}
-
 /* Rows of its pixels follow each other as pixels of a row do. */
 static int rows_follow(const fc_correlation *c)
 {
@@ -435,7 +429,7 @@ static int rows_follow(const fc_correlation *c)
 /* 0 if a task does not fit into a thread's scratch. */
 static int plan(channels_job *job, const fc_correlation *c, int threads)
 {
-    *job = (channels_job){.c = c, .by_rows = pixels_are_rows(c), .pixel_step = 1};
+    *job = (channels_job){.c = c, .by_rows = fc_pixels_are_rows(c), .pixel_step = 1};
     job->in_place = job->by_rows || fc_sees_image_itself(c) || needs_no_copy(c);
     if (job->by_rows)
         job->pixel_step = c->stride_w * c->x_w;

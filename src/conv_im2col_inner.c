@@ -29,11 +29,6 @@ typedef struct {
 /* Steps channel by channel have nothing else in common with NHWC (correlation.c). */
 static int is_row_of_pixels(const fc_correlation *c) { return c->layout == FC_NHWC && c->order == FC_BY_CHANNEL; }
 
-static int reads_in_place(const fc_correlation *c)
-{
-    return c->layout == FC_NHWC && c->taps == 1 && c->x_c == 1 && fc_taps_stay_inside(c);
-}
-
 static int filters_are_rows(const fc_correlation *c)
 {
     return fc_steps_are_contiguous(c) || (c->taps == 1 && c->w_q == 1);
@@ -50,7 +45,7 @@ static double pixel_cycles(const fc_correlation *c)
 static int has_few_filters(const fc_correlation *c)
 {
     const int are_rows = filters_are_rows(c);
-    if (!reads_in_place(c) || (!are_rows && c->n * c->oh * c->ow <= FC_OUTER_PIXELS))
+    if (!fc_pixels_are_rows(c) || (!are_rows && c->n * c->oh * c->ow <= FC_OUTER_PIXELS))
         return 0;
     if (is_row_of_pixels(c) && are_rows)
         return c->m <= c->kernels->tile_columns;
@@ -156,7 +151,7 @@ double fc_inner_cycles(const fc_correlation *c)
     const double columns = (double)(c->n * c->oh * c->ow), depth = (double)fc_depth(c);
     const double blocks = (double)fc_ceil_div(c->m, FILTERS);
     const double vectors = (double)c->m * depth / (double)c->kernels->lanes;
-    const double gathered = reads_in_place(c) ? 0 : 0.6 * blocks * columns * depth;
+    const double gathered = fc_pixels_are_rows(c) ? 0 : 0.6 * blocks * columns * depth;
     const double laid = filters_are_rows(c) ? 0 : (double)c->m * depth;
     return (double)c->groups * (gathered + laid + 0.5 * vectors + columns * pixel_cycles(c));
 }
@@ -165,7 +160,7 @@ void fc_multiply_inner(const fc_correlation *c, int threads, fc_workspace *works
 {
     inner_job job = {
         .c = c,
-        .in_place = reads_in_place(c),
+        .in_place = fc_pixels_are_rows(c),
         .few_filters = has_few_filters(c),
         .rows = fc_at(c, c->weights, c->tap[0].weight),
         .row_step = c->w_m,

@@ -1,4 +1,4 @@
-/* im2col for images of a few output pixels. */
+/* im2col as inner products: images of a few output pixels, and few filters of pixels that are rows. */
 #ifndef FC_CONV_IM2COL_INNER_H
 #define FC_CONV_IM2COL_INNER_H
 

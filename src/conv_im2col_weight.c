@@ -202,8 +202,7 @@ static fc_correlation exchange(const fc_correlation *c, fc_tap *tap)
 /* Where columns of dy's channels would leave more lanes empty. */
 static int exchanges(const fc_correlation *c)
 {
-    if (c->layout != FC_NHWC || c->taps != 1 || c->m >= c->kernels->tile_columns || c->q <= c->m ||
-        !fc_taps_stay_inside(c))
+    if (!fc_pixels_are_rows(c) || c->m >= c->kernels->tile_columns || c->q <= c->m)
         return 0;
     fc_tap tap;
     const fc_correlation e = exchange(c, &tap);
