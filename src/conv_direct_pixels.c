@@ -5,6 +5,8 @@
  * weights reads. Lanes run along a row of pixels. It serves few input channels, depthwise and grouped problems and
  * short reductions, where a gathered panel would be used only a few times. A 1x1 kernel reads the image itself.
  */
+#include <stdint.h>
+
 #include "conv_direct.h"
 
 #include "blocking.h"
@@ -27,6 +29,9 @@ typedef struct {
     size_t group_bytes, image_bytes, c_bytes, scratch_bytes;
     char *scratch;
 } direct_job;
+
+/* A panel of pixels read in place has its own offsets behind it. */
+enum { OFFSET_BYTES = FC_DEPTH_BLOCK * sizeof(ptrdiff_t) };
 
 static int reads_in_place(const fc_correlation *c)
 {
@@ -104,12 +109,13 @@ typedef struct {
     fc_parts rows;               /* of weights in all panels */
     const char *next;            /* the pixels after these steps */
     char *packed_panel;
+    const ptrdiff_t *offset, *last_offset; /* of these steps; and for a block's last pixels */
     fc_tile tile;
 } task_products;
 
 /* Pixels [p, p + columns) of a row, or of two, at most a tile's, times all panels of weights; b is the row's first pixel
- * at tap 0, y its first output. Of an image read in place, pixels are packed if the last vector would end behind it, and
- * if they are used often. The first panel of weights asks for `ask`. */
+ * at tap 0, y its first output. Of an image read in place, pixels that are used often are packed by the first panel's
+ * products, which load them anyway. The first panel of weights asks for `ask`. */
 static inline void multiply_pixels(task_products *products, const char *b, char *y, ptrdiff_t p, ptrdiff_t columns,
                                    const char *ask)
 {
@@ -117,25 +123,14 @@ static inline void multiply_pixels(task_products *products, const char *b, char 
     const fc_correlation *c = job->c;
     const depth_part *part = &products->part;
     fc_tile *tile = &products->tile;
-    const ptrdiff_t *offset = job->offset + part->k;
-    const ptrdiff_t width = c->kernels->tile_columns;
     tile->columns = (int)columns;
     tile->b = fc_at(c, b, p);
-    tile->b_offset = offset;
-    /* Whole vectors are packed by the first panel's products, which load them anyway. The last may read into the next
-     * channel, where there is one. */
-    const int partial = job->in_place && columns % c->kernels->lanes &&
-                        (part->k + tile->depth == fc_depth(c) || c->x_c < width);
-    const int packs = partial || (job->in_place && products->a1 - products->a0 >= FC_PANEL_USES);
+    tile->b_offset = columns % c->kernels->lanes ? products->last_offset : products->offset;
+    const int packs = job->in_place && products->a1 - products->a0 >= FC_PANEL_USES;
     tile->b_copy = packs ? products->packed_panel : NULL;
-    if (partial) {
-        const fc_run run = {0, 0, columns};
-        c->kernels->pack_runs(products->packed_panel, width, fc_at(c, tile->b, offset[0]), c->x_c, 1, tile->depth, &run, 1,
-                              width);
-    }
     for (ptrdiff_t ir = products->a0; ir < products->a1; ir++) {
         const ptrdiff_t row = fc_part_begin(products->rows, ir);
-        if (partial || (packs && ir > products->a0)) {
+        if (packs && ir > products->a0) {
             tile->b = products->packed_panel;
             tile->b_offset = NULL;
         }
@@ -184,6 +179,29 @@ static void multiply_rows(task_products *products, const char *b, ptrdiff_t b_ro
     }
 }
 
+/* The last vector of an image read in place may read into the next channel, where there is one. Of the last channels
+ * those pixels, from p on, are copied; returns the steps' offsets from b, where they lie apart from it for the copies. */
+static const ptrdiff_t *offsets_within(const direct_job *job, const depth_part *part, ptrdiff_t steps, const char *b,
+                                       ptrdiff_t p, ptrdiff_t columns, char *copied, ptrdiff_t *within)
+{
+    const fc_correlation *c = job->c;
+    const ptrdiff_t *offset = job->offset + part->k;
+    const ptrdiff_t lanes = c->kernels->lanes, width = c->kernels->tile_columns, element = (ptrdiff_t)c->element;
+    const ptrdiff_t behind = (lanes - columns % lanes) % lanes;
+    const ptrdiff_t channels = c->x_c <= 0 ? c->q : fc_min(c->q, fc_ceil_div(behind, c->x_c));
+    const ptrdiff_t first = fc_max(0, c->q - channels - part->k);
+    if (!behind || first >= steps)
+        return offset;
+    const fc_run run = {0, 0, columns - p};
+    c->kernels->pack_runs(fc_at(c, copied, first * width), width, fc_at(c, b, p + offset[first]), c->x_c, 1, steps - first,
+                          &run, 1, width);
+    for (ptrdiff_t r = 0; r < first; r++)
+        within[r] = offset[r];
+    for (ptrdiff_t r = first; r < steps; r++)
+        within[r] = ((intptr_t)copied - (intptr_t)b) / element + r * width - p;
+    return within;
+}
+
 static void direct_task(void *context, ptrdiff_t task, int thread)
 {
     const direct_job *job = context;
@@ -212,6 +230,7 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
     const char *weights = job->packed ? job->packed + (size_t)group * job->group_bytes
                                       : fc_at(c, c->weights, group * c->w_group);
     const int in_place = stores_in_place(c);
+    const ptrdiff_t width = c->kernels->tile_columns;
 
     const ptrdiff_t depth = fc_depth(c), blocks = fc_depth_blocks(depth);
     for (ptrdiff_t i = 0; i < blocks; i++) {
@@ -240,6 +259,8 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
                 .rows = fc_a_panel_rows(&job->gemm),
                 .next = fc_at(c, x, (last ? c->x_n : (part.k + steps) * c->x_c) + column),
                 .packed_panel = image,
+                .offset = job->offset + part.k,
+                .last_offset = job->offset + part.k,
                 .tile = {
                     .depth = steps,
                     .a_row = job->packed ? 0 : c->w_m,
@@ -251,6 +272,9 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
                     .relu = c->relu && last,
                 },
             };
+            if (job->in_place)
+                products.last_offset = offsets_within(job, &part, steps, b, (columns - 1) / width * width, columns, image,
+                                                      (ptrdiff_t *)(image + job->image_bytes - OFFSET_BYTES));
             multiply_rows(&products, b, b_row, in_place ? y : c_block, in_place ? c->y_h : c->ow, rows, columns);
         }
     }
@@ -273,7 +297,7 @@ static void plan_grid(direct_job *job, int threads)
         job->columns = panels * c->kernels->tile_columns;
         job->column_blocks = fc_ceil_div(c->oh * c->ow, job->columns);
         job->a_blocks = grid.a;
-        job->image_bytes = FC_DEPTH_BLOCK * (size_t)c->kernels->tile_columns * c->element;
+        job->image_bytes = FC_DEPTH_BLOCK * (size_t)c->kernels->tile_columns * c->element + OFFSET_BYTES;
         const size_t bytes = (size_t)(c->n * c->groups * c->q * c->oh * c->ow) * c->element;
         const int streams = a_panels <= FC_STREAM_PANELS;
         job->asks = bytes > (streams ? FC_STREAM_IMAGE_BYTES : FC_ASKED_IMAGE_BYTES);
