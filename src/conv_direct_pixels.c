@@ -20,7 +20,9 @@ typedef struct {
     fc_gemm gemm;             /* panels of the weights */
     int in_place;             /* 1x1: the image is read where it lies, as one row of pixels */
     int asks;                 /* such an image lies beyond L2: each panel of pixels is asked for during the one before */
-    ptrdiff_t rows, columns;  /* output rows, and pixels of a row, in a block */
+    ptrdiff_t width;          /* pixels of a panel, at most */
+    ptrdiff_t rows;           /* output rows in a block */
+    ptrdiff_t unit;           /* pixels that a row's blocks are multiples of, but for the last */
     ptrdiff_t row_blocks, column_blocks, a_blocks;
     fc_image_block block;
     const char *packed;       /* or NULL: weights are read where they lie */
@@ -64,13 +66,37 @@ static size_t image_bytes(const fc_correlation *c, const fc_image_block *b, ptrd
     return (size_t)(channels * b->plane) * c->element;
 }
 
+/* Pixels of a panel: panels of weights with few rows leave registers for more. */
+static ptrdiff_t panel_width(const fc_gemm *gemm)
+{
+    const fc_kernels *kernels = gemm->kernels;
+    const ptrdiff_t rows = fc_ceil_div(gemm->m, fc_a_panels(gemm));
+    return rows <= kernels->wide_rows ? kernels->wide_columns : kernels->tile_columns;
+}
+
+/* A row of pixels in panels of whole vectors, of which the first have one more. */
+typedef struct {
+    ptrdiff_t panels;
+    fc_parts vectors;
+    int ends_odd;  /* the last panel is one vector */
+} row_panels;
+
+static row_panels panels_of_row(const fc_correlation *c, ptrdiff_t columns, ptrdiff_t width)
+{
+    const ptrdiff_t lanes = c->kernels->lanes, vectors = fc_ceil_div(columns, lanes);
+    row_panels row = {.panels = fc_ceil_div(vectors * lanes, width)};
+    row.vectors = fc_equal_parts(vectors, row.panels);
+    row.ends_odd = row.vectors.length == 1;
+    return row;
+}
+
 /* Output rows of a block: its image in L2, and enough blocks for all threads; pairs if those share vectors. */
-static ptrdiff_t choose_rows(const fc_correlation *c, int threads)
+static ptrdiff_t choose_rows(const fc_correlation *c, ptrdiff_t width, int threads)
 {
     const ptrdiff_t channels = most_channels(c);
-    const int has_odd_vector = fc_ceil_div(c->ow, c->kernels->lanes) % 2;
+    const int pairs = panels_of_row(c, c->ow, width).ends_odd;
     const ptrdiff_t wanted = fc_ceil_div(4 * threads, c->n * c->groups);
-    const ptrdiff_t most = has_odd_vector ? fc_ceil_div(c->oh, 2) : c->oh;
+    const ptrdiff_t most = pairs ? fc_ceil_div(c->oh, 2) : c->oh;
     ptrdiff_t rows = fc_ceil_div(c->oh, threads > 1 ? fc_min(wanted, most) : 1);
     fc_image_block b = fc_image_block_for(c, rows);
     for (; rows > 1; rows = fc_ceil_div(rows, 2)) {
@@ -79,7 +105,7 @@ static ptrdiff_t choose_rows(const fc_correlation *c, int threads)
             break;
     }
     rows = fc_ceil_div(c->oh, fc_ceil_div(c->oh, rows));
-    return has_odd_vector && rows > 1 ? fc_min(c->oh, (rows + 1) / 2 * 2) : rows;
+    return pairs && rows > 1 ? fc_min(c->oh, (rows + 1) / 2 * 2) : rows;
 }
 
 static void fill_offsets(const direct_job *job)
@@ -109,6 +135,7 @@ typedef struct {
     fc_parts rows;               /* of weights in all panels */
     const char *next;            /* the pixels after these steps */
     char *packed_panel;
+    row_panels panels;           /* of a block's row */
     const ptrdiff_t *offset, *last_offset; /* of these steps; and for a block's last pixels */
     fc_tile tile;
 } task_products;
@@ -116,8 +143,8 @@ typedef struct {
 /* Pixels [p, p + columns) of a row, or of two, at most a tile's, times all panels of weights; b is the row's first pixel
  * at tap 0, y its first output. Of an image read in place, pixels that are used often are packed by the first panel's
  * products, which load them anyway. The first panel of weights asks for `ask`. */
-static inline void multiply_pixels(task_products *products, const char *b, char *y, ptrdiff_t p, ptrdiff_t columns,
-                                   const char *ask)
+static inline void multiply_pixels(task_products *products, const char *b, const ptrdiff_t *offset, char *y, ptrdiff_t p,
+                                   ptrdiff_t columns, const char *ask)
 {
     const direct_job *job = products->job;
     const fc_correlation *c = job->c;
@@ -125,7 +152,7 @@ static inline void multiply_pixels(task_products *products, const char *b, char 
     fc_tile *tile = &products->tile;
     tile->columns = (int)columns;
     tile->b = fc_at(c, b, p);
-    tile->b_offset = columns % c->kernels->lanes ? products->last_offset : products->offset;
+    tile->b_offset = offset;
     const int packs = job->in_place && products->a1 - products->a0 >= FC_PANEL_USES;
     tile->b_copy = packs ? products->packed_panel : NULL;
     for (ptrdiff_t ir = products->a0; ir < products->a1; ir++) {
@@ -144,52 +171,61 @@ static inline void multiply_pixels(task_products *products, const char *b, char 
     }
 }
 
-/* Pixels [0, columns) of a row. What follows is asked for by the last pixel of each vector: the lines of the first have
- * come with the pixels before. */
-static void multiply_row(task_products *products, const char *b, char *y, ptrdiff_t columns)
+/* The first panels of a row that ends at `columns`. What follows is asked for by the last pixel of each vector: the lines of
+ * the first have come with the pixels before. */
+static void multiply_row(task_products *products, const char *b, char *y, ptrdiff_t panels, ptrdiff_t columns)
 {
     const direct_job *job = products->job;
     const fc_correlation *c = job->c;
-    const ptrdiff_t width = c->kernels->tile_columns, last = c->kernels->lanes - 1;
-    for (ptrdiff_t p = 0; p < columns; p += width) {
-        const char *ask = !job->asks            ? NULL
-                          : p + width < columns ? fc_at(c, b, job->offset[products->part.k] + p + width + last)
-                                                : fc_at(c, products->next, last);
-        multiply_pixels(products, b, y, p, fc_min(width, columns - p), ask);
+    const ptrdiff_t lanes = c->kernels->lanes;
+    ptrdiff_t p = 0;
+    for (ptrdiff_t i = 0; i < panels; i++) {
+        const ptrdiff_t end = fc_min(columns, fc_part_begin(products->panels.vectors, i + 1) * lanes);
+        const char *ask = !job->asks      ? NULL
+                          : end < columns ? fc_at(c, b, products->offset[0] + end + lanes - 1)
+                                          : fc_at(c, products->next, lanes - 1);
+        const ptrdiff_t *offset = end < columns ? products->offset : products->last_offset;
+        multiply_pixels(products, b, offset, y, p, end - p, ask);
+        p = end;
     }
 }
 
-/* Rows of a block, b_row and y_row apart. Where a row has an odd vector, those of two rows are a tile. */
+/* Rows of a block, b_row and y_row apart. Where the last panel of a row is one vector, those of two rows are a tile. */
 static void multiply_rows(task_products *products, const char *b, ptrdiff_t b_row, char *y, ptrdiff_t y_row,
                           ptrdiff_t rows, ptrdiff_t columns)
 {
     const fc_correlation *c = products->job->c;
-    const ptrdiff_t vectors = fc_ceil_div(columns, c->kernels->lanes), before = vectors / 2 * c->kernels->tile_columns;
+    const row_panels *row = &products->panels;
+    const ptrdiff_t before = (columns - 1) / c->kernels->lanes * c->kernels->lanes;
     for (ptrdiff_t j = 0; j < rows; j++) {
-        const int pair = vectors % 2 && j + 1 < rows;
+        const int pair = row->ends_odd && j + 1 < rows;
         for (int i = 0; i <= pair; i++)
-            multiply_row(products, fc_at(c, b, (j + i) * b_row), fc_at(c, y, (j + i) * y_row), pair ? before : columns);
+            multiply_row(products, fc_at(c, b, (j + i) * b_row), fc_at(c, y, (j + i) * y_row), row->panels - pair, columns);
         if (!pair)
             continue;
         products->tile.b_pair = b_row;
         products->tile.c_pair = y_row;
-        multiply_pixels(products, fc_at(c, b, j * b_row), fc_at(c, y, j * y_row), before, columns - before, NULL);
+        multiply_pixels(products, fc_at(c, b, j * b_row), products->offset, fc_at(c, y, j * y_row), before,
+                        columns - before, NULL);
         products->tile.b_pair = 0;
         j++;
     }
 }
 
-/* The last vector of an image read in place may read into the next channel, where there is one. Of the last channels
- * those pixels, from p on, are copied; returns the steps' offsets from b, where they lie apart from it for the copies. */
-static const ptrdiff_t *offsets_within(const direct_job *job, const depth_part *part, ptrdiff_t steps, const char *b,
-                                       ptrdiff_t p, ptrdiff_t columns, char *copied, ptrdiff_t *within)
+/* The last vector of an image read in place may read into the next channel, where there is one. Of the last channels the
+ * last panel's pixels are copied; returns the steps' offsets from b, where those copies lie far from it. */
+static const ptrdiff_t *offsets_within(const task_products *products, const char *b, ptrdiff_t columns, char *copied,
+                                       ptrdiff_t *within)
 {
+    const direct_job *job = products->job;
     const fc_correlation *c = job->c;
-    const ptrdiff_t *offset = job->offset + part->k;
-    const ptrdiff_t lanes = c->kernels->lanes, width = c->kernels->tile_columns, element = (ptrdiff_t)c->element;
+    const row_panels *row = &products->panels;
+    const ptrdiff_t *offset = products->offset, steps = products->tile.depth;
+    const ptrdiff_t lanes = c->kernels->lanes, width = job->width, element = (ptrdiff_t)c->element;
     const ptrdiff_t behind = (lanes - columns % lanes) % lanes;
+    const ptrdiff_t p = fc_part_begin(row->vectors, row->panels - 1) * lanes;
     const ptrdiff_t channels = c->x_c <= 0 ? c->q : fc_min(c->q, fc_ceil_div(behind, c->x_c));
-    const ptrdiff_t first = fc_max(0, c->q - channels - part->k);
+    const ptrdiff_t first = fc_max(0, c->q - channels - products->part.k);
     if (!behind || first >= steps)
         return offset;
     const fc_run run = {0, 0, columns - p};
@@ -220,7 +256,9 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
     const ptrdiff_t row = row_block * job->rows;
     const ptrdiff_t rows = job->in_place ? 1 : fc_min(job->rows, c->oh - row);
     const ptrdiff_t row_width = job->in_place ? c->oh * c->ow : c->ow;
-    const ptrdiff_t column = column_block * job->columns, columns = fc_min(job->columns, row_width - column);
+    const ptrdiff_t units = fc_ceil_div(row_width, job->unit);
+    const ptrdiff_t column = fc_part(units, job->column_blocks, column_block) * job->unit;
+    const ptrdiff_t columns = fc_min(fc_part(units, job->column_blocks, column_block + 1) * job->unit, row_width) - column;
 
     char *image = job->scratch + (size_t)thread * job->scratch_bytes;
     char *c_block = image + job->image_bytes;
@@ -230,7 +268,7 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
     const char *weights = job->packed ? job->packed + (size_t)group * job->group_bytes
                                       : fc_at(c, c->weights, group * c->w_group);
     const int in_place = stores_in_place(c);
-    const ptrdiff_t width = c->kernels->tile_columns;
+    const row_panels panels = panels_of_row(c, columns, job->width);
 
     const ptrdiff_t depth = fc_depth(c), blocks = fc_depth_blocks(depth);
     for (ptrdiff_t i = 0; i < blocks; i++) {
@@ -259,6 +297,7 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
                 .rows = fc_a_panel_rows(&job->gemm),
                 .next = fc_at(c, x, (last ? c->x_n : (part.k + steps) * c->x_c) + column),
                 .packed_panel = image,
+                .panels = panels,
                 .offset = job->offset + part.k,
                 .last_offset = job->offset + part.k,
                 .tile = {
@@ -273,7 +312,7 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
                 },
             };
             if (job->in_place)
-                products.last_offset = offsets_within(job, &part, steps, b, (columns - 1) / width * width, columns, image,
+                products.last_offset = offsets_within(&products, b, columns, image,
                                                       (ptrdiff_t *)(image + job->image_bytes - OFFSET_BYTES));
             multiply_rows(&products, b, b_row, in_place ? y : c_block, in_place ? c->y_h : c->ow, rows, columns);
         }
@@ -284,20 +323,34 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
                                       rows * c->ow, m, c->ow);
 }
 
+/* Blocks are cut between vectors if no tile is lost by it, or if they are a thread's only ones and the longest is the
+ * shorter for it, though an odd vector takes as long as 1.3. */
+static ptrdiff_t choose_unit(const direct_job *job, int threads)
+{
+    const fc_correlation *c = job->c;
+    const ptrdiff_t lanes = c->kernels->lanes, longest = fc_ceil_div(fc_ceil_div(job->gemm.n, lanes), job->column_blocks);
+    const double tiles = (double)(longest / 2) + (longest % 2 ? 0.65 : 0);
+    const int is_wide = job->width > c->kernels->tile_columns;
+    const int is_only = c->n * c->groups * job->column_blocks * job->a_blocks <= threads;
+    const int is_shorter = tiles < (double)fc_ceil_div(fc_b_panels(&job->gemm), job->column_blocks);
+    return is_wide || (is_only && is_shorter) ? lanes : job->width;
+}
+
 static void plan_grid(direct_job *job, int threads)
 {
     const fc_correlation *c = job->c;
     const ptrdiff_t a_panels = fc_a_panels(&job->gemm);
+    job->width = panel_width(&job->gemm);
+    job->unit = c->ow;
     job->row_blocks = job->column_blocks = job->a_blocks = 1;
     job->steps = FC_DEPTH_BLOCK;
     if (job->in_place) {
         /* A block of B that stays in L2 while all weights pass: no longer than one of the packed products. */
         const fc_gemm_grid grid = fc_gemm_split(&job->gemm, c->n * c->groups, threads);
-        const ptrdiff_t panels = fc_ceil_div(fc_b_panels(&job->gemm), grid.b);
-        job->columns = panels * c->kernels->tile_columns;
-        job->column_blocks = fc_ceil_div(c->oh * c->ow, job->columns);
+        job->column_blocks = grid.b;
         job->a_blocks = grid.a;
-        job->image_bytes = FC_DEPTH_BLOCK * (size_t)c->kernels->tile_columns * c->element + OFFSET_BYTES;
+        job->unit = choose_unit(job, threads);
+        job->image_bytes = FC_DEPTH_BLOCK * (size_t)job->width * c->element + OFFSET_BYTES;
         const size_t bytes = (size_t)(c->n * c->groups * c->q * c->oh * c->ow) * c->element;
         const int streams = a_panels <= FC_STREAM_PANELS;
         job->asks = bytes > (streams ? FC_STREAM_IMAGE_BYTES : FC_ASKED_IMAGE_BYTES);
@@ -305,8 +358,7 @@ static void plan_grid(direct_job *job, int threads)
             job->steps = FC_STREAM_STEPS;
         return;
     }
-    job->rows = choose_rows(c, threads);
-    job->columns = c->ow;
+    job->rows = choose_rows(c, job->width, threads);
     job->row_blocks = fc_ceil_div(c->oh, job->rows);
     job->block = fc_image_block_for(c, job->rows);
     const ptrdiff_t tasks = c->n * c->groups * job->row_blocks;

@@ -26,7 +26,7 @@ FC_INLINE void FC_NAME(gemm_tile_store)(const fc_tile *tile, vec *acc, const int
     for (int i = 0; i < rows; i++)             \
         FC_UNROLL                              \
         for (int j = 0; j < vectors; j++) {    \
-            vec *v = acc + i * FC_TILE_VECTORS + j; \
+            vec *v = acc + i * vectors + j;    \
             real *at = c + i * ldc + j * c_vector; \
             (void)at;                          \
             statement;                         \
@@ -40,7 +40,7 @@ FC_INLINE void FC_NAME(gemm_tile_store)(const fc_tile *tile, vec *acc, const int
     if (tile->row_bias)
         FC_EACH(*v += vset1(((const real *)tile->row_bias)[i]))
     if (tile->column_bias) {
-        vec bias[FC_TILE_VECTORS];
+        vec bias[FC_WIDE_VECTORS];
         FC_UNROLL
         for (int j = 0; j < vectors; j++)
             bias[j] = vload_n((const real *)tile->column_bias + j * LANES, j < vectors - 1 ? LANES : tail);
@@ -79,12 +79,10 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
 {
     const int b_in_place = b_is != FC_NAME(B_PACKED), pair = b_is == FC_NAME(B_PAIR);
     const ptrdiff_t b_vector_step = pair ? tile->b_pair : LANES;
-    vec acc[FC_TILE_ROWS][FC_TILE_VECTORS];
+    vec acc[FC_TILE_ROWS * FC_WIDE_VECTORS];
     FC_UNROLL
-    for (int i = 0; i < rows; i++)
-        FC_UNROLL
-        for (int j = 0; j < vectors; j++)
-            acc[i][j] = (vec){0};
+    for (int i = 0; i < rows * vectors; i++)
+        acc[i] = (vec){0};
     /* C's lines come while the products are summed: a new C's during the last steps, for panels that stream through L1
      * would drive them out again. */
     const int streams = a_is == FC_NAME(A_PACKED) && !b_in_place;
@@ -111,7 +109,7 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
         for (; r < end; r++) {
             const real *b_row = b_in_place ? b + tile->b_offset[r] : b;
             const ptrdiff_t at = a_by_steps ? tile->a_offset[r] : 0;
-            vec b_vector[FC_TILE_VECTORS];
+            vec b_vector[FC_WIDE_VECTORS];
             FC_UNROLL
             for (int j = 0; j < vectors; j++)
                 b_vector[j] = vload(b_row + j * b_vector_step);
@@ -122,7 +120,7 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
                                                                    : a[at + i]);
                 FC_UNROLL
                 for (int j = 0; j < vectors; j++)
-                    acc[i][j] += a_element * b_vector[j];
+                    acc[i * vectors + j] += a_element * b_vector[j];
             }
             /* By rows, one row's next lines a step. */
             if (a_is == FC_NAME(A_PACKED))
@@ -150,7 +148,7 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
 
     if (tile->epilogue_ticks)
         *tile->epilogue_ticks = fc_ticks();
-    FC_NAME(gemm_tile_store)(tile, &acc[0][0], rows, vectors, pair);
+    FC_NAME(gemm_tile_store)(tile, acc, rows, vectors, pair);
 }
 
 FC_INLINE void FC_NAME(gemm_tile_of)(const fc_tile *tile, const int rows, const int vectors)
@@ -178,14 +176,25 @@ FC_INLINE void FC_NAME(gemm_tile_pair)(const fc_tile *tile, const int rows)
         FC_NAME(gemm_tile_body)(tile, rows, 2, FC_NAME(A_PACKED), FC_NAME(B_PAIR));
 }
 
-#define FC_GEMM_CASE(n)                       \
-    case n:                                   \
-        if (tile->b_pair)                     \
-            FC_NAME(gemm_tile_pair)(tile, n);  \
-        else if (tile->columns > LANES)       \
-            FC_NAME(gemm_tile_of)(tile, n, 2); \
-        else                                  \
-            FC_NAME(gemm_tile_of)(tile, n, 1); \
+/* Few rows of an image read in place: with three vectors each broadcast is used three times. */
+FC_INLINE void FC_NAME(gemm_tile_wide)(const fc_tile *tile, const int rows)
+{
+    if (tile->a_row)
+        FC_NAME(gemm_tile_body)(tile, rows, FC_WIDE_VECTORS, FC_NAME(A_BY_ROWS), FC_NAME(B_IN_PLACE));
+    else
+        FC_NAME(gemm_tile_body)(tile, rows, FC_WIDE_VECTORS, FC_NAME(A_PACKED), FC_NAME(B_IN_PLACE));
+}
+
+#define FC_GEMM_CASE(n)                                             \
+    case n:                                                         \
+        if (tile->b_pair)                                           \
+            FC_NAME(gemm_tile_pair)(tile, n);                       \
+        else if (n <= FC_WIDE_ROWS && tile->columns > 2 * LANES)    \
+            FC_NAME(gemm_tile_wide)(tile, n <= FC_WIDE_ROWS ? n : 1); \
+        else if (tile->columns > LANES)                             \
+            FC_NAME(gemm_tile_of)(tile, n, 2);                      \
+        else                                                        \
+            FC_NAME(gemm_tile_of)(tile, n, 1);                      \
         break;
 
 static void FC_NAME(gemm_tile)(const fc_tile *tile)

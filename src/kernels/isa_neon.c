@@ -3,6 +3,7 @@
 #define FC_VECTOR_BYTES 16
 #define FC_TILE_ROWS 12
 #define FC_TILE_VECTORS 2
+#define FC_WIDE_ROWS 9
 #define FC_DOT_ROWS 4
 #define FC_DOT_COLUMNS 4
 

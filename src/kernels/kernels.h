@@ -257,6 +257,7 @@ typedef struct {
     int lanes;
     int tile_rows;     /* the widest register tile: the micro-kernel takes 1..tile_rows rows */
     int tile_columns;  /* and 1..tile_columns columns; packed panels of B are this wide */
+    int wide_rows, wide_columns; /* of B read in place, 1..wide_rows rows may have so many columns */
     int dot_rows, dot_columns;
 
     void (*gemm_tile)(const fc_tile *tile);
