@@ -257,8 +257,11 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
     const ptrdiff_t rows = job->in_place ? 1 : fc_min(job->rows, c->oh - row);
     const ptrdiff_t row_width = job->in_place ? c->oh * c->ow : c->ow;
     const ptrdiff_t units = fc_ceil_div(row_width, job->unit);
-    const ptrdiff_t column = fc_part(units, job->column_blocks, column_block) * job->unit;
-    const ptrdiff_t columns = fc_min(fc_part(units, job->column_blocks, column_block + 1) * job->unit, row_width) - column;
+    /* The longer blocks are the last: the calling thread, which takes the first, is the last to start. */
+    const ptrdiff_t behind = fc_part(units, job->column_blocks, job->column_blocks - column_block);
+    const ptrdiff_t behind_end = fc_part(units, job->column_blocks, job->column_blocks - column_block - 1);
+    const ptrdiff_t column = (units - behind) * job->unit;
+    const ptrdiff_t columns = fc_min((units - behind_end) * job->unit, row_width) - column;
 
     char *image = job->scratch + (size_t)thread * job->scratch_bytes;
     char *c_block = image + job->image_bytes;
