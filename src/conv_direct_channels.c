@@ -90,11 +90,14 @@ static void fill_offsets(const channels_job *job)
     const fc_correlation *c = job->c;
     for (ptrdiff_t i = 0; i < job->chunks; i++) {
         const depth_chunk chunk = chunk_at(job, i);
+        const ptrdiff_t steps = chunk.end - chunk.k;
+        ptrdiff_t *offset = job->offset + chunk.k;
         if (!job->in_place)
-            fc_step_offsets(&job->block, c, chunk.k, chunk.end - chunk.k, job->offset + chunk.k);
-        for (ptrdiff_t r = chunk.k; r < chunk.end && job->in_place; r++) {
-            const fc_tap *tap = &c->tap[r % c->taps];
-            job->offset[r] = (r / c->taps - chunk.q) * c->x_c + tap->h * c->x_h + tap->w * c->x_w;
+            fc_step_offsets(&job->block, c, chunk.k, steps, offset);
+        for (ptrdiff_t i = 0; i < fc_min(steps, c->taps) && job->in_place; i++) {
+            const fc_tap *tap = &c->tap[(chunk.k + i) % c->taps];
+            const ptrdiff_t channel = (chunk.k + i) / c->taps - chunk.q;
+            fc_offsets_of_tap(c, offset + i, steps - i, channel * c->x_c + tap->h * c->x_h + tap->w * c->x_w, c->x_c);
         }
     }
 }

@@ -54,6 +54,14 @@ static inline char *fc_at(const fc_correlation *c, const void *base, ptrdiff_t e
     return (char *)base + elements * (ptrdiff_t)c->element;
 }
 
+/* Offsets of every taps-th of some steps, channel by channel: one tap in channels that lie `plane` apart. */
+static inline void fc_offsets_of_tap(const fc_correlation *c, ptrdiff_t *offset, ptrdiff_t steps, ptrdiff_t first,
+                                     ptrdiff_t plane)
+{
+    for (ptrdiff_t r = 0; r < steps; r += c->taps, first += plane)
+        offset[r] = first;
+}
+
 /* What an operation reads and writes: `x` is what it reads (dy for the input gradient), `y` what it writes (y, dx; dy
  * for the weight gradient, which writes `w`). `bias` and `relu` belong to what is written. */
 typedef struct {

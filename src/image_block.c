@@ -53,9 +53,8 @@ void fc_step_offsets(const fc_image_block *b, const fc_correlation *c, ptrdiff_t
     /* Divisions for the first of each tap only: small problems take as long as their offsets. */
     const ptrdiff_t origin = first % c->taps;
     for (ptrdiff_t i = 0; i < fc_min(steps, c->taps); i++)
-        offset[i] = (origin + i) / c->taps * b->plane + fc_tap_offset(b, c, (origin + i) % c->taps);
-    for (ptrdiff_t i = c->taps; i < steps; i++)
-        offset[i] = offset[i - c->taps] + b->plane;
+        fc_offsets_of_tap(c, offset + i, steps - i,
+                        (origin + i) / c->taps * b->plane + fc_tap_offset(b, c, (origin + i) % c->taps), b->plane);
 }
 
 /* Channels that lie side by side are turned to planes, a vector of them at a time. */
