@@ -169,7 +169,7 @@ void fc_pack_all_weights(const fc_correlation *c, fc_lanes lanes, int threads, c
     const ptrdiff_t tasks = c->groups * job.panels * job.depth_blocks;
     /* About a nanosecond an element on one thread. */
     const double seconds = 1e-9 * (double)fc_packed_group_bytes(c, lanes) / (double)c->element * (double)c->groups;
-    fc_parallel_for(fc_useful_threads(threads, tasks, seconds), tasks, pack_task, &job);
+    fc_parallel_for(fc_useful_beside(threads, tasks, seconds), tasks, pack_task, &job);
 }
 
 void fc_pack_panels(const fc_correlation *c, fc_lanes lanes, ptrdiff_t group, ptrdiff_t first, ptrdiff_t end,

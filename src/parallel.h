@@ -11,5 +11,7 @@ void fc_parallel_for(int threads, ptrdiff_t tasks, fc_task run, void *context);
 
 /* How many threads are worth waking for this many seconds of work on one: never more than `tasks`. */
 int fc_useful_threads(int threads, ptrdiff_t tasks, double seconds);
+/* The same beside another loop of the call, for which they are woken anyway. */
+int fc_useful_beside(int threads, ptrdiff_t tasks, double seconds);
 
 #endif

@@ -48,7 +48,7 @@ static void clear_task(void *context, ptrdiff_t task, int thread)
 void fc_clear_partials(const fc_weight_partials *p, int threads)
 {
     const double seconds = 1e-10 * (double)p->bytes * (double)p->chunks;
-    fc_parallel_for(fc_useful_threads(threads, p->chunks, seconds), p->chunks, clear_task, (void *)p);
+    fc_parallel_for(fc_useful_beside(threads, p->chunks, seconds), p->chunks, clear_task, (void *)p);
 }
 
 typedef struct {
@@ -74,5 +74,5 @@ void fc_sum_partials(const fc_weight_partials *p, const fc_correlation *c, int t
     sum_job job = {p, c};
     const ptrdiff_t tasks = fc_ceil_div(p->weights, SUM_BLOCK);
     const double seconds = 1e-10 * (double)p->bytes * (double)p->chunks;
-    fc_parallel_for(fc_useful_threads(threads, tasks, seconds), tasks, sum_task, &job);
+    fc_parallel_for(fc_useful_beside(threads, tasks, seconds), tasks, sum_task, &job);
 }

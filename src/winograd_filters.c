@@ -132,5 +132,5 @@ void fc_winograd_transform_all_filters(const fc_winograd_plan *plan, int threads
     /* On one thread 3 nanoseconds for a filter's channel with 3x3 taps, 10 with 5x5. */
     const double seconds = 1.5e-10 * (double)(c->groups * c->m) * (double)(plan->channels * plan->points);
     const ptrdiff_t tasks = blocks * job.parts;
-    fc_parallel_for(fc_useful_threads(threads, tasks, seconds), tasks, transform_block, &job);
+    fc_parallel_for(fc_useful_beside(threads, tasks, seconds), tasks, transform_block, &job);
 }
