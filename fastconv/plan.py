@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastconv import _core
-from fastconv.arrays import Array, DType, Shape, as_array, check_shape, promoted
+from fastconv.arrays import Array, DType, Shape, as_array, check_shape, delivered, destination, promoted
 from fastconv.conv_layer import Convolution, Weights, check_algo, forward, is_relu, ready
 from fastconv.geometry import Ints, Padding, Pair
 from fastconv.threads import get_num_threads
@@ -156,12 +156,14 @@ class Conv2d:
             As in `conv2d`.
         """
         held, last = self._held, self._last
-        if last is None or out is not None or not last.fits(x):
+        if last is None or not last.fits(x):
             return self._check_and_call(x, out)
-        y = _core.empty(last.y_shape, last.dtype)
+        dtype = last.dtype
+        # Weights and bias are the layer's own: an output shares no memory with them.
+        y = _core.empty(last.y_shape, dtype) if out is None else destination(out, last.y_shape, dtype, dtype, x=x)
         algo, threads = core_algorithm(self.algo), get_num_threads()
         last.core.forward(x, held.w, held.b, y, self.activation is not None, algo, threads, held.packed)
-        return y
+        return y if out is None else delivered(y, dtype, out)
 
     def _check_and_call(self, x: ArrayLike, out: Array | None) -> Array:
         convolution, held = self._convolution, self._held

@@ -47,11 +47,10 @@ static void fill_offsets(const direct_weight_job *job, ptrdiff_t q, ptrdiff_t ch
     const ptrdiff_t steps = channels * c->taps;
     if (!job->in_place)
         fc_step_offsets(&job->block, c, 0, steps, offset);
-    for (ptrdiff_t r = 0; r < steps; r++) {
-        if (job->in_place)
-            offset[r] = r * c->x_c;
-        offset[steps + r] = weight_of_step(c, q + r / c->taps, r % c->taps);
-    }
+    else
+        fc_offsets_of_tap(c, offset, steps, 0, c->x_c);
+    for (ptrdiff_t t = 0; t < c->taps; t++)
+        fc_offsets_of_tap(c, offset + steps + t, steps - t, weight_of_step(c, q, t), c->w_q);
 }
 
 /* All tiles of some steps, of equal sizes. */
