@@ -28,12 +28,11 @@ typedef struct {
     const char *packed;       /* or NULL: weights are read where they lie */
     ptrdiff_t steps;          /* of the reduction between two visits of y */
     ptrdiff_t *offset;        /* of every step of the reduction, within its depth block */
-    size_t group_bytes, image_bytes, c_bytes, scratch_bytes;
+    size_t group_bytes, c_bytes, scratch_bytes;
+    size_t panel_bytes;       /* of an image read in place: a panel of pixels, its last ones, and their offsets are kept */
+    size_t image_bytes;
     char *scratch;
 } direct_job;
-
-/* A panel of pixels read in place has its own offsets behind it. */
-enum { OFFSET_BYTES = FC_DEPTH_BLOCK * sizeof(ptrdiff_t) };
 
 static int reads_in_place(const fc_correlation *c)
 {
@@ -214,10 +213,11 @@ static void multiply_rows(task_products *products, const char *b, ptrdiff_t b_ro
 
 /* The last vector of an image read in place may read into the next channel, where there is one. Of the last channels the
  * last panel's pixels are copied; returns the steps' offsets from b, where those copies lie far from it. */
-static const ptrdiff_t *offsets_within(const task_products *products, const char *b, ptrdiff_t columns, char *copied,
-                                       ptrdiff_t *within)
+static const ptrdiff_t *offsets_within(const task_products *products, const char *b, ptrdiff_t columns)
 {
     const direct_job *job = products->job;
+    char *copied = products->packed_panel + job->panel_bytes;
+    ptrdiff_t *within = (ptrdiff_t *)(copied + job->panel_bytes);
     const fc_correlation *c = job->c;
     const row_panels *row = &products->panels;
     const ptrdiff_t *offset = products->offset, steps = products->tile.depth;
@@ -315,8 +315,7 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
                 },
             };
             if (job->in_place)
-                products.last_offset = offsets_within(&products, b, columns, image,
-                                                      (ptrdiff_t *)(image + job->image_bytes - OFFSET_BYTES));
+                products.last_offset = offsets_within(&products, b, columns);
             multiply_rows(&products, b, b_row, in_place ? y : c_block, in_place ? c->y_h : c->ow, rows, columns);
         }
     }
@@ -353,7 +352,8 @@ static void plan_grid(direct_job *job, int threads)
         job->column_blocks = grid.b;
         job->a_blocks = grid.a;
         job->unit = choose_unit(job, threads);
-        job->image_bytes = FC_DEPTH_BLOCK * (size_t)job->width * c->element + OFFSET_BYTES;
+        job->panel_bytes = FC_DEPTH_BLOCK * (size_t)job->width * c->element;
+        job->image_bytes = 2 * job->panel_bytes + FC_DEPTH_BLOCK * sizeof(ptrdiff_t);
         const size_t bytes = (size_t)(c->n * c->groups * c->q * c->oh * c->ow) * c->element;
         const int streams = a_panels <= FC_STREAM_PANELS;
         job->asks = bytes > (streams ? FC_STREAM_IMAGE_BYTES : FC_ASKED_IMAGE_BYTES);
