@@ -160,6 +160,18 @@ def test_one_element_axes_may_have_any_stride(rng, algo):
     np.testing.assert_array_equal(fastconv.conv2d(odd, w, algo=algo), reference.conv2d(x, w))
 
 
+@pytest.mark.parametrize("step", [1, 2, -1, -3, 0])
+@pytest.mark.parametrize("pixels", [(1, 3), (3, 7), (7, 15)])
+@pytest.mark.parametrize("filters", [3, 16, 250])
+def test_channels_of_a_1x1_kernel_may_lie_at_any_step(rng, isa, step, pixels, filters):
+    """The last vector of pixels may read on where the next channel follows, and nowhere else."""
+    channels = 20
+    memory = rng.integers(-4, 5, (2, abs(step) * channels or 1, *pixels)).astype(float)
+    x = memory[:, :: step or 1][:, :channels] if step else np.broadcast_to(memory, (2, channels, *pixels))
+    w = rng.integers(-4, 5, (filters, channels, 1, 1)).astype(float)
+    np.testing.assert_array_equal(fastconv.conv2d(x, w, algo="direct"), reference.conv2d(x, w))
+
+
 def test_a_matrix_is_an_array(rng):
     subclass = rng.integers(-4, 5, (1, 1, 4, 5)).astype(float).view(type("Tagged", (np.ndarray,), {}))
     y = fastconv.conv2d(subclass, np.ones((1, 1, 2, 2)))
