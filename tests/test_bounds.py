@@ -66,6 +66,8 @@ def convolve(problem, dtype, layout, fenced):
         fastconv.conv2d(x, w, b, out=out, **options)
         fastconv.Conv2d(w, b, **options)(x, out)
         fastconv.conv2d_backward(dy, x, w, **options)
+        # The first channel is the last in memory.
+        fastconv.conv2d(x[:, ::-1] if layout == "NCHW" else x[..., ::-1], w, **options)
     transform(problem, x, w, b, dy, layout)
 
 
