@@ -184,16 +184,16 @@ double fc_direct_weight_pixels_cycles(const fc_correlation *c)
     const ptrdiff_t rows = rows_of_unit(c), dot_rows = c->kernels->dot_rows, dot_columns = c->kernels->dot_columns;
     const ptrdiff_t lanes = c->kernels->lanes;
     const int in_place = fc_sees_image_itself(c);
-    const double images = (double)(c->n * c->groups), units = images * (double)fc_ceil_div(c->oh, rows);
+    const double images = (double)(c->n * c->groups), units = (double)fc_ceil_div(c->oh, rows);
     const double panels = (double)fc_ceil_div(c->m, dot_rows), strips = (double)fc_ceil_div(fc_depth(c), dot_columns);
-    const double vectors = in_place ? (double)fc_ceil_div(rows * c->ow, lanes)
-                                    : (double)rows * (double)fc_ceil_div(c->ow, lanes);
+    const double vectors = in_place ? (double)fc_ceil_div(c->oh * c->ow, lanes)
+                                    : (double)c->oh * (double)fc_ceil_div(c->ow, lanes);
     /* Four multiply-adds must be in flight for each of two units. */
     const double products = fmax(8, (double)c->m / panels * (double)fc_depth(c) / strips);
     const double turned = c->layout == FC_NHWC ? (double)c->m * vectors * 4 : 0;
     const double copied = in_place ? 0 : images * fc_direct_copy_cycles(c);
     return copied + reading_cycles(c, rows) +
-           units * (panels * strips * products * (vectors * 0.52 + 10) + turned);
+           images * (panels * strips * products * (vectors * 0.52 + units * 10) + turned);
 }
 
 void fc_direct_weight_pixels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace)

@@ -140,18 +140,23 @@ static void plan_scratch(slabs_job *job)
     job->sum_step = fc_odd_lines(c, filters * job->sum_ld);
 }
 
+static int keeps_x(const fc_winograd_plan *plan) { return plan->channels < plan->c.m; }
+
 int fc_winograd_serves_slabs(const fc_winograd_plan *plan)
 {
     const ptrdiff_t tiles = plan->rows * plan->tiles_w, lanes = plan->c.kernels->lanes;
     const ptrdiff_t x = fc_ceil_div(plan->channels, lanes), dy = fc_ceil_div(plan->c.m, lanes);
     const ptrdiff_t point_bytes = plan->points * (ptrdiff_t)plan->c.element, kept = fc_min(x, dy);
-    const ptrdiff_t most = fc_max(x, dy) >= FC_WINOGRAD_UNLIKE * kept ? FC_WINOGRAD_UNLIKE_TILES : FC_WINOGRAD_SLAB_TILES;
-    return tiles <= most && kept <= FC_WINOGRAD_KEPT_BYTES / (lanes * point_bytes * tiles);
+    const ptrdiff_t unlike = fc_max(x, dy) / kept;
+    const int much = unlike >= (keeps_x(plan) ? FC_WINOGRAD_UNLIKE : FC_WINOGRAD_MUCH_UNLIKE);
+    const ptrdiff_t most_bytes = much ? FC_WINOGRAD_MUCH_KEPT_BYTES : FC_WINOGRAD_KEPT_BYTES;
+    const ptrdiff_t most_tiles = unlike < FC_WINOGRAD_UNLIKE ? FC_WINOGRAD_SLAB_TILES : FC_WINOGRAD_UNLIKE_TILES;
+    return (tiles <= most_tiles || (much && keeps_x(plan))) && kept <= most_bytes / (lanes * point_bytes * tiles);
 }
 
 void fc_winograd_sum_by_slabs(fc_winograd_sums *sums, int threads, fc_workspace *workspace)
 {
-    slabs_job job = {.sums = sums, .keeps_x = sums->plan.channels < sums->plan.c.m};
+    slabs_job job = {.sums = sums, .keeps_x = keeps_x(&sums->plan)};
     cut(&job, threads);
     plan_scratch(&job);
     const ptrdiff_t tasks = sums->plan.c.groups * job.parts * job.slabs;
