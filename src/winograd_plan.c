@@ -270,19 +270,23 @@ double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r)
 {
     fc_winograd_plan plan;
     fc_winograd_plan_of(&plan, c, m, r);
+    fc_winograd_sums sums = {.plan = plan};
     const int slabs = fc_winograd_serves_slabs(&plan);
+    const ptrdiff_t chunks = slabs ? 0 : fc_winograd_chunks(&sums);
     const double lanes = (double)c->kernels->lanes, points = (double)plan.points;
     const double all_tiles = (double)(plan.rows * plan.tiles_w), tiles = all_tiles * fc_winograd_points_share(&plan);
     const double q = (double)fc_ceil_div(plan.channels, c->kernels->lanes);
     const double k = (double)fc_ceil_div(c->m, c->kernels->lanes);
     const double transforms = 8 * points * tiles * (q + k) + (plan.phases > 1 ? q * side_by_side_cycles(&plan) : 0);
     const double panels = (double)fc_ceil_div(c->m, c->kernels->tile_rows);
-    const double visits = ceil(all_tiles / FC_WINOGRAD_GRADIENT_DEPTH) * (slabs ? 40 : 60);
+    const double blocks = chunks ? (double)sums.blocks : slabs ? 1 : ceil(all_tiles / FC_WINOGRAD_GRADIENT_TILES);
+    const int depth = fc_winograd_sums_briefly(&plan) ? FC_WINOGRAD_SHORT_DEPTH : FC_WINOGRAD_GRADIENT_DEPTH;
+    const double visits = blocks * ceil(all_tiles / blocks / depth) * (slabs ? 40 : 60);
     const double products = points * panels * q * (0.55 * tiles * fc_tile_step_cycles((double)c->m / panels) + visits);
     const double stored = (double)(r * r) * (plan.phases > 1 ? 13 * (double)plan.phases : 0.55 * lanes);
-    const double sum = (slabs ? 0.25 : 0.5) * points * (double)plan.channels;
+    const double sum = points * ((slabs ? 0.25 : 0.5) * (double)plan.channels + 0.7 * (double)chunks * q * lanes);
     const double gradient = (double)c->m * (q * (points * 3 + stored) + sum);
-    const double regions = slabs ? 0 : 10000 * ceil(all_tiles / FC_WINOGRAD_GRADIENT_TILES);
+    const double regions = slabs ? 0 : 10000 * (chunks ? 1 : blocks);
     /* Rows of NHWC's vectors lie apart. */
     return regions + (c->layout == FC_NHWC ? 1.1 : 1) * (double)c->groups * (transforms + products + gradient);
 }
