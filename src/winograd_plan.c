@@ -229,16 +229,16 @@ static double side_by_side_cycles(const fc_winograd_plan *plan)
     return rows * (230 + 14 * columns) * (plan->c.stride_w <= 2 && plan->c.x_w == 1 ? 1 : 2);
 }
 
-/* Of a byte of an image or of outputs that come from beyond L2: rows of vectors of channels, as NHWC has them, lie so far
- * apart that they come as slowly as they are asked for. */
-static double far_cycles(double bytes, double of_byte) { return bytes > FC_ASKED_OUTPUT_BYTES ? bytes * of_byte : 0; }
-
+/* An image, or outputs, that come from memory: rows of vectors of channels, as NHWC has them, lie so far apart that they
+ * come as slowly as they are asked for. Of outputs the caches keep a part. */
 static double memory_cycles(const fc_correlation *c)
 {
-    const int nhwc = c->layout == FC_NHWC;
-    const double bytes = (double)(c->n * c->groups) * (double)c->element;
-    return far_cycles(bytes * (double)c->m * (double)(c->oh * c->ow), nhwc ? 0.4 : 0.1) +
-           far_cycles(bytes * (double)c->q * (double)(c->h * c->w), nhwc ? 0.25 : 0);
+    const double element = (double)(c->n * c->groups) * (double)c->element;
+    const double read = element * (double)c->q * (double)(c->h * c->w), far = FC_GRADIENT_FAR_BYTES;
+    const double written = element * (double)c->m * (double)(c->oh * c->ow);
+    if (c->layout == FC_NHWC)
+        return (read > far ? 0.55 * read : 0) + 0.9 * fmax(0, written - far);
+    return written > FC_ASKED_OUTPUT_BYTES ? 0.1 * written : 0;
 }
 
 /* Transforms are counted by their loads, stores and sums; and what a problem takes however small: without it Winograd was
@@ -252,7 +252,7 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     const double vectors = (double)fc_ceil_div(plan.channels, c->kernels->lanes);
     const double image = vectors * (tiles * points * 4.5 + side_by_side_cycles(&plan));
     /* Packed, and put in its place; taps that lie apart one by one. */
-    const double square = (double)(r * r * (plan.full ? 1 : 2)) * 7.5 / lanes + (fc_taps_lie_apart(c) ? 3 * r * r : 0);
+    const double square = (double)(r * r * (plan.full ? 1 : 2)) * 7.5 / lanes + (fc_taps_lie_apart(c) ? 0.4 * r * r : 0);
     const double packing = c->held ? 0 : (double)plan.blocks * (double)c->m * q * square;
     const double transforms = c->held && !plan.holds_taps ? 0 : transform_cycles(&plan);
     const double streaming = plan.holds_taps ? 0 : streaming_cycles(&plan);
