@@ -6,6 +6,7 @@
  */
 #include "blocking.h"
 #include "conv_im2col_outer.h"
+#include "conv_im2col_rows.h"
 #include "im2col.h"
 #include "pack_weights.h"
 #include "parallel.h"
@@ -13,6 +14,7 @@
 
 typedef struct {
     const fc_correlation *c;
+    int in_place;                  /* x and dy are panels as they lie */
     fc_gemm_grid grid;
     fc_weight_partials partials;
     size_t scratch_bytes, rows_bytes;
@@ -154,9 +156,17 @@ static void weight_task(void *context, ptrdiff_t task, int thread)
         gemm.context = &pixels;
         gemm.c = fc_at(c, fc_partial(&job->partials, chunk), group * c->w_group);
         const ptrdiff_t a_panels = fc_a_panels(&gemm), b_panels = fc_b_panels(&gemm);
-        fc_gemm_block(&gemm, fc_part(a_panels, job->grid.a, a), fc_part(a_panels, job->grid.a, a + 1),
-                      fc_part(b_panels, job->grid.b, b), fc_part(b_panels, job->grid.b, b + 1),
-                      scratch + job->rows_bytes);
+        const fc_panel_ranges of = {
+            .a0 = fc_part(a_panels, job->grid.a, a),
+            .a1 = fc_part(a_panels, job->grid.a, a + 1),
+            .b0 = fc_part(b_panels, job->grid.b, b),
+            .b1 = fc_part(b_panels, job->grid.b, b + 1),
+        };
+        if (job->in_place)
+            fc_multiply_rows(c, &gemm, fc_at(c, pixels.x, unit.row * c->stride_h * c->x_h),
+                             fc_at(c, pixels.dy, unit.row * c->y_h), unit.rows, &of, scratch);
+        else
+            fc_gemm_block(&gemm, of.a0, of.a1, of.b0, of.b1, scratch + job->rows_bytes);
     }
 }
 
@@ -165,6 +175,8 @@ static void weight_task(void *context, ptrdiff_t task, int thread)
 static double panel_cycles(const fc_correlation *c)
 {
     const fc_gemm gemm = weight_gemm(c, c->oh * c->ow);
+    if (fc_serves_rows(c))
+        return fc_rows_cycles(c, &gemm);
     const double depth = (double)fc_depth(c), pixels = (double)(c->oh * c->ow);
     const ptrdiff_t lanes = c->kernels->lanes;
     const double calls = 30 * (double)(fc_a_panels(&gemm) * fc_b_panels(&gemm) * fc_depth_blocks(gemm.k));
@@ -222,12 +234,13 @@ double fc_im2col_weight_cycles(const fc_correlation *c)
 
 static void correlate_panels(const fc_correlation *c, int threads, fc_workspace *workspace)
 {
-    weight_job job = {.c = c};
-    /* Blocks of some depth blocks: C is visited once a depth block, so larger ones gain nothing. */
-    const ptrdiff_t rows = fc_max(1, fc_min(c->oh, 8 * FC_DEPTH_BLOCK / c->ow));
+    weight_job job = {.c = c, .in_place = fc_serves_rows(c)};
+    /* Blocks of some depth blocks: C is visited once a depth block, so larger ones gain nothing. Rows that are read in place
+     * come faster as a whole: threads share the pixels, not the channels. */
+    const ptrdiff_t rows = fc_max(1, fc_min(c->oh, (job.in_place ? 2 : 8) * FC_DEPTH_BLOCK / c->ow));
     const fc_gemm gemm = weight_gemm(c, rows * c->ow);
     const ptrdiff_t tiles = c->groups * fc_a_panels(&gemm) * fc_b_panels(&gemm);
-    job.partials = fc_plan_partials(c, rows, 1, fc_chunks_beside(tiles), workspace);
+    job.partials = fc_plan_partials(c, rows, 1, job.in_place ? FC_ROW_CHUNKS : fc_chunks_beside(tiles), workspace);
     job.grid = fc_gemm_split(&gemm, c->groups * job.partials.chunks, threads);
     const ptrdiff_t tasks = job.partials.chunks * c->groups * job.grid.a * job.grid.b;
     threads = (int)fc_min(threads, tasks);
