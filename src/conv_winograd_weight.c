@@ -38,10 +38,11 @@ static void multiply_task(void *context, ptrdiff_t task, int thread)
                                job->filter_blocks);
 }
 
-static void store_task(void *context, ptrdiff_t m, int thread)
+static void store_task(void *context, ptrdiff_t task, int thread)
 {
     const gradient_job *job = context;
-    fc_winograd_store_gradient(job->sums, job->block.sum, m, job->scratch + (size_t)thread * job->scratch_bytes);
+    const fc_winograd_sum_part part = fc_winograd_sum_part_at(job->sums, task);
+    fc_winograd_store_gradient(job->sums, job->block.sum, &part, job->scratch + (size_t)thread * job->scratch_bytes);
 }
 
 /* Through all blocks. A single one's x is still there from the slab before. */
@@ -118,7 +119,7 @@ static void sum_slabs(gradient_job *job, int threads)
             sums->first_filter = fc_part(plan->c.m, job->slabs, slab);
             sums->filters = fc_part(plan->c.m, job->slabs, slab + 1) - sums->first_filter;
             sum_slab(job, threads);
-            fc_parallel_for(threads, sums->filters, store_task, job);
+            fc_parallel_for(threads, fc_winograd_sum_parts(sums), store_task, job);
         }
     }
     sums->channels = channels;

@@ -66,8 +66,10 @@ static void multiply_pieces(const slabs_job *job, const fc_winograd_sums *sums, 
         }
         for (ptrdiff_t point = 0; point < sums->plan.points; point++)
             fc_winograd_multiply_point(&piece, &of_piece, point, 0, 1);
-        for (ptrdiff_t m = 0; m < piece.filters; m++)
-            fc_winograd_store_gradient(&piece, block->sum, m, taps);
+        for (ptrdiff_t i = 0; i < fc_winograd_sum_parts(&piece); i++) {
+            const fc_winograd_sum_part part = fc_winograd_sum_part_at(&piece, i);
+            fc_winograd_store_gradient(&piece, block->sum, &part, taps);
+        }
     }
 }
 

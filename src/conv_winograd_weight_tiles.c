@@ -62,17 +62,19 @@ static void sum_chunk(void *context, ptrdiff_t chunk, int thread)
     }
 }
 
-/* One filter of all chunks' sums, which are added to the first. */
-static void store_filter(void *context, ptrdiff_t m, int thread)
+/* Some filters of all chunks' sums, which are added to the first. */
+static void store_part(void *context, ptrdiff_t task, int thread)
 {
     const chunks_job *job = context;
     const fc_winograd_sums *sums = job->sums;
     const fc_correlation *c = &sums->plan.c;
-    for (ptrdiff_t point = 0; point < sums->plan.points; point++) {
-        char *row = fc_at(c, job->chunk_sums, point * sums->sum_step + m * sums->sum_ld);
-        c->kernels->sum_partials(row, row, job->chunk_step, job->chunks, sums->channels, 0);
-    }
-    fc_winograd_store_gradient(job->sums, job->chunk_sums, m, job->scratch + (size_t)thread * job->scratch_bytes);
+    const fc_winograd_sum_part part = fc_winograd_sum_part_at(sums, task);
+    for (ptrdiff_t m = part.m; m < part.m + part.filters; m++)
+        for (ptrdiff_t point = 0; point < sums->plan.points; point++) {
+            char *row = fc_at(c, job->chunk_sums, point * sums->sum_step + m * sums->sum_ld + part.q);
+            c->kernels->sum_partials(row, row, job->chunk_step, job->chunks, part.channels, 0);
+        }
+    fc_winograd_store_gradient(sums, job->chunk_sums, &part, job->scratch + (size_t)thread * job->scratch_bytes);
 }
 
 void fc_winograd_sum_chunks(fc_winograd_sums *sums, ptrdiff_t chunks, int threads, fc_workspace *workspace)
@@ -87,6 +89,6 @@ void fc_winograd_sum_chunks(fc_winograd_sums *sums, ptrdiff_t chunks, int thread
     job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
     for (sums->group = 0; workspace->base && sums->group < plan->c.groups; sums->group++) {
         fc_parallel_for(threads, chunks, sum_chunk, &job);
-        fc_parallel_for(threads, sums->filters, store_filter, &job);
+        fc_parallel_for(threads, fc_winograd_sum_parts(sums), store_part, &job);
     }
 }

@@ -3,6 +3,9 @@
 
 #include "blocking.h"
 
+/* The taps of a vector of channels of as many filters: at most 5 x 5 of 16 floats each. */
+enum { MOST_TURNED_BYTES = 16 * 25 * 64 };
+
 ptrdiff_t fc_winograd_padded_channels(const fc_winograd_sums *sums)
 {
     const ptrdiff_t width = sums->plan.c.kernels->tile_columns;
@@ -127,18 +130,66 @@ static void store_taps(const fc_winograd_sums *sums, ptrdiff_t first, int channe
     }
 }
 
-void fc_winograd_store_gradient(const fc_winograd_sums *sums, const char *sum, ptrdiff_t m, char *taps)
+/* Whether filters lie side by side in dw, which is stored by vectors of them. */
+static int stores_filters(const fc_winograd_sums *sums)
+{
+    const fc_correlation *c = &sums->plan.c;
+    return c->w_m == 1 && c->w_q != 1 && sums->plan.phases == 1;
+}
+
+ptrdiff_t fc_winograd_sum_parts(const fc_winograd_sums *sums)
+{
+    const ptrdiff_t lanes = sums->plan.c.kernels->lanes;
+    return stores_filters(sums) ? fc_ceil_div(sums->filters, lanes) * fc_ceil_div(sums->channels, lanes) : sums->filters;
+}
+
+fc_winograd_sum_part fc_winograd_sum_part_at(const fc_winograd_sums *sums, ptrdiff_t i)
+{
+    if (!stores_filters(sums))
+        return (fc_winograd_sum_part){i, 1, 0, sums->channels};
+    const ptrdiff_t lanes = sums->plan.c.kernels->lanes, vectors = fc_ceil_div(sums->channels, lanes);
+    const ptrdiff_t m = i / vectors * lanes, q = i % vectors * lanes;
+    return (fc_winograd_sum_part){m, fc_min(lanes, sums->filters - m), q, fc_min(lanes, sums->channels - q)};
+}
+
+/* Of a vector of channels the taps of some filters, each r x r vectors, turned. */
+static void store_turned_taps(const fc_winograd_sums *sums, const fc_winograd_sum_part *part, const char *taps, char *dw)
 {
     const fc_winograd_plan *plan = &sums->plan;
     const fc_correlation *c = &plan->c;
-    const ptrdiff_t lanes = c->kernels->lanes;
-    char *dw = fc_at(c, c->weights, sums->group * c->w_group + (sums->first_filter + m) * c->w_m);
-    fc_winograd_gradient gradient = {.size = plan->size, .r = plan->r, .point_step = sums->sum_step, .taps = taps};
-    for (ptrdiff_t q = 0; q < sums->channels; q += lanes) {
-        gradient.sum = fc_at(c, sum, m * sums->sum_ld + q);
-        gradient.channels = (int)fc_min(lanes, sums->channels - q);
-        if (!c->kernels->winograd_gradient(&gradient))
-            atomic_store(sums->not_finite, 1);
-        store_taps(sums, sums->first_channel + q, gradient.channels, taps, dw);
+    const ptrdiff_t lanes = c->kernels->lanes, square = plan->r * plan->r;
+    for (ptrdiff_t i = 0; i < square; i++)
+        if (plan->at[i] >= 0)
+            c->kernels->store_strided(fc_at(c, dw, c->tap[plan->at[i]].weight), 1, c->w_q, fc_at(c, taps, i * lanes),
+                                      square * lanes, part->filters, part->channels);
+}
+
+void fc_winograd_store_gradient(const fc_winograd_sums *sums, const char *sum, const fc_winograd_sum_part *part,
+                                char *taps)
+{
+    const fc_winograd_plan *plan = &sums->plan;
+    const fc_correlation *c = &plan->c;
+    const ptrdiff_t lanes = c->kernels->lanes, square = plan->r * plan->r;
+    const int turns = stores_filters(sums);
+    _Alignas(64) char turned[MOST_TURNED_BYTES];
+    char *dw = fc_at(c, c->weights, sums->group * c->w_group + (sums->first_filter + part->m) * c->w_m);
+    for (ptrdiff_t q = part->q; q < part->q + part->channels; q += lanes) {
+        const int channels = (int)fc_min(lanes, part->q + part->channels - q);
+        for (ptrdiff_t i = 0; i < part->filters; i++) {
+            const fc_winograd_gradient gradient = {
+                .size = plan->size,
+                .r = plan->r,
+                .point_step = sums->sum_step,
+                .sum = fc_at(c, sum, (part->m + i) * sums->sum_ld + q),
+                .channels = channels,
+                .taps = turns ? fc_at(c, turned, i * square * lanes) : taps,
+            };
+            if (!c->kernels->winograd_gradient(&gradient))
+                atomic_store(sums->not_finite, 1);
+            if (!turns)
+                store_taps(sums, sums->first_channel + q, channels, taps, dw);
+        }
+        if (turns)
+            store_turned_taps(sums, part, turned, fc_at(c, dw, (sums->first_channel + q) * c->w_q));
     }
 }

@@ -43,8 +43,16 @@ void fc_winograd_transform_vector(const fc_winograd_sums *sums, const fc_winogra
 /* One point of a block: sum += dy^T x, of part `part` of `parts` of the filters. */
 void fc_winograd_multiply_point(const fc_winograd_sums *sums, const fc_winograd_sum_block *block, ptrdiff_t point,
                                 ptrdiff_t part, ptrdiff_t parts);
-/* The gradient of filter m of the sum; `taps` is scratch of fc_winograd_image_bytes. */
-void fc_winograd_store_gradient(const fc_winograd_sums *sums, const char *sum, ptrdiff_t m, char *taps);
+/* Filters and channels of the sum, from (m, q) on, whose gradient is stored at once: where filters lie side by side in dw, a
+ * vector of them. */
+typedef struct {
+    ptrdiff_t m, filters, q, channels;
+} fc_winograd_sum_part;
+ptrdiff_t fc_winograd_sum_parts(const fc_winograd_sums *sums);
+fc_winograd_sum_part fc_winograd_sum_part_at(const fc_winograd_sums *sums, ptrdiff_t i);
+/* `taps` is scratch of fc_winograd_image_bytes. */
+void fc_winograd_store_gradient(const fc_winograd_sums *sums, const char *sum, const fc_winograd_sum_part *part,
+                                char *taps);
 
 /* conv_winograd_weight_tiles.c: few weights, whose tiles are cut into so many chunks with a sum each; 0 if it is not so. */
 ptrdiff_t fc_winograd_chunks(fc_winograd_sums *sums);
