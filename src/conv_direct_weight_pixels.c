@@ -205,11 +205,12 @@ void fc_direct_weight_pixels_correlate(const fc_correlation *c, int threads, fc_
     job.channels = channels_of_block(c, &job.block);
     job.partials = fc_plan_partials(c, rows, 1, fc_chunks_beside(c->groups * row_tiles), workspace);
     const ptrdiff_t products = job.partials.chunks * c->groups;
-    /* Blocks of x's channels copy nothing of x twice, but would turn dy each. */
+    /* Blocks of x's channels copy nothing of x twice, but would turn dy each; those of dy's channels copy x each. */
     const ptrdiff_t blocks = fc_ceil_div(products < 4 * threads ? 4 * threads : 1, products);
     const ptrdiff_t strips = fc_ceil_div(fc_depth(c), c->kernels->dot_columns);
-    job.q_blocks = reads_dy_in_place(c) ? fc_min(blocks, fc_min(c->q, strips)) : 1;
-    job.m_blocks = fc_min(row_tiles, fc_ceil_div(blocks, job.q_blocks));
+    const ptrdiff_t most = reads_dy_in_place(c) ? strips : fc_max(1, strips / 16);
+    job.q_blocks = fc_min(blocks, fc_min(c->q, most));
+    job.m_blocks = fc_min(row_tiles, fc_ceil_div(threads, products * job.q_blocks));
     const ptrdiff_t tasks = products * job.q_blocks * job.m_blocks;
     threads = (int)fc_min(threads, tasks);
     fc_workspace sizes = {0};
