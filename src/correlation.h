@@ -58,7 +58,8 @@ static inline char *fc_at(const fc_correlation *c, const void *base, ptrdiff_t e
 static inline void fc_offsets_of_tap(const fc_correlation *c, ptrdiff_t *offset, ptrdiff_t steps, ptrdiff_t first,
                                      ptrdiff_t plane)
 {
-    for (ptrdiff_t r = 0; r < steps; r += c->taps, first += plane)
+    const ptrdiff_t taps = c->taps;
+    for (ptrdiff_t r = 0; r < steps; r += taps, first += plane)
         offset[r] = first;
 }
 
