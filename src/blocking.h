@@ -57,7 +57,8 @@ enum { FC_WINOGRAD_SLAB_FILTERS = 96, FC_WINOGRAD_CHANNEL_SLABS = 4 };
  * cores are near each other; with less, 0.9 to 1.1 times, and 0.4 to 0.8 while they are far); and if x is the smaller, then
  * of any tiles, or dy so much (sharing is 0.7 to 1.1 times as fast, and up to 1.3 times if dy is less unlike); of a slab of the other and of
  * a piece's sum, which share an L2; and a slab's vectors. */
-enum { FC_WINOGRAD_SLAB_TILES = 112, FC_WINOGRAD_UNLIKE = 4, FC_WINOGRAD_UNLIKE_TILES = 1024, FC_WINOGRAD_MUCH_UNLIKE = 10 };
+enum { FC_WINOGRAD_SLAB_TILES = 112, FC_WINOGRAD_UNLIKE_TILES = 1024 };
+enum { FC_WINOGRAD_UNLIKE = 4, FC_WINOGRAD_MUCH_UNLIKE = 10 };
 enum { FC_WINOGRAD_KEPT_BYTES = 1536 << 10, FC_WINOGRAD_MUCH_KEPT_BYTES = 4 << 20 };
 enum { FC_WINOGRAD_SLAB_BYTES = 256 << 10, FC_WINOGRAD_PIECE_BYTES = 576 << 10 };
 enum { FC_WINOGRAD_SLAB_VECTORS = 4 };

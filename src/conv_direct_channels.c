@@ -437,7 +437,8 @@ static int plan(channels_job *job, const fc_correlation *c, int threads)
     if (job->by_rows)
         job->pixel_step = c->stride_w * c->x_w;
     job->gemm = fc_correlation_gemm(c, FC_LANES_CHANNELS);
-    const int merged = (job->by_rows ? rows_follow(c) : fc_sees_image_itself(c)) && c->y_h == c->ow * c->y_w && c->oh * c->ow <= FC_DIRECT_MERGED_PIXELS;
+    const int merged = (job->by_rows ? rows_follow(c) : fc_sees_image_itself(c)) && c->y_h == c->ow * c->y_w &&
+                       c->oh * c->ow <= FC_DIRECT_MERGED_PIXELS;
     job->buffered = c->y_c != 1;
     job->height = merged ? 1 : c->oh;
     job->width = merged ? c->oh * c->ow : c->ow;

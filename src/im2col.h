@@ -31,10 +31,11 @@ static inline int fc_taps_stay_inside(const fc_correlation *c)
     return 1;
 }
 
-/* Whether the im2col matrix has a pixel's channels for a row as they lie: a 1x1 kernel on NHWC that sees no padding. */
+/* Whether the im2col matrix has a pixel's channels for a row as they lie: a 1x1 kernel on NHWC that sees no padding. (To the
+ * micro-kernel a step of 0, one pixel repeated, means packed rows.) */
 static inline int fc_pixels_are_rows(const fc_correlation *c)
 {
-    return c->layout == FC_NHWC && c->taps == 1 && c->x_c == 1 && fc_taps_stay_inside(c);
+    return c->layout == FC_NHWC && c->taps == 1 && c->x_c == 1 && c->x_w != 0 && fc_taps_stay_inside(c);
 }
 
 /* Whether a row's pixels are gathered by vectors: they lie side by side. */

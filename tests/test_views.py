@@ -172,6 +172,18 @@ def test_channels_of_a_1x1_kernel_may_lie_at_any_step(rng, isa, step, pixels, fi
     np.testing.assert_array_equal(fastconv.conv2d(x, w, algo="direct"), reference.conv2d(x, w))
 
 
+def test_pixels_of_a_1x1_kernel_may_repeat(rng, algo):
+    pixel = rng.integers(-4, 5, (2, 1, 1, 20)).astype(float)
+    x, dy = np.broadcast_to(pixel, (2, 6, 7, 20)), np.broadcast_to(pixel[..., :9], (2, 6, 7, 9))
+    w = rng.integers(-4, 5, (1, 1, 20, 9)).astype(float)
+    np.testing.assert_array_equal(
+        fastconv.conv2d(x, w, layout="NHWC", algo=algo), reference.conv2d(x, w, layout="NHWC")
+    )
+    exact = reference.conv2d_backward(dy, x, w, layout="NHWC")
+    for ours, theirs in zip(fastconv.conv2d_backward(dy, x, w, layout="NHWC", algo=algo), exact, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_a_matrix_is_an_array(rng):
     subclass = rng.integers(-4, 5, (1, 1, 4, 5)).astype(float).view(type("Tagged", (np.ndarray,), {}))
     y = fastconv.conv2d(subclass, np.ones((1, 1, 2, 2)))
