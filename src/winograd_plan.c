@@ -229,15 +229,20 @@ static double side_by_side_cycles(const fc_winograd_plan *plan)
     return rows * (230 + 14 * columns) * (plan->c.stride_w <= 2 && plan->c.x_w == 1 ? 1 : 2);
 }
 
-/* An image, or outputs, that come from memory: rows of vectors of channels, as NHWC has them, lie so far apart that they
- * come as slowly as they are asked for. Of outputs the caches keep a part. */
+static double bytes_of(const fc_correlation *c, ptrdiff_t channels, ptrdiff_t h, ptrdiff_t w)
+{
+    return (double)(c->n * c->groups * channels) * (double)(h * w) * (double)c->element;
+}
+
+/* What of so many bytes comes from memory, or goes there: the caches keep a part. Rows of vectors of channels, as NHWC has
+ * them, lie so far apart that they come as slowly as they are asked for. */
+static double far_cycles(double bytes) { return 0.9 * fmax(0, bytes - FC_GRADIENT_FAR_BYTES); }
+
 static double memory_cycles(const fc_correlation *c)
 {
-    const double element = (double)(c->n * c->groups) * (double)c->element;
-    const double read = element * (double)c->q * (double)(c->h * c->w), far = FC_GRADIENT_FAR_BYTES;
-    const double written = element * (double)c->m * (double)(c->oh * c->ow);
+    const double read = bytes_of(c, c->q, c->h, c->w), written = bytes_of(c, c->m, c->oh, c->ow);
     if (c->layout == FC_NHWC)
-        return (read > far ? 0.55 * read : 0) + 0.9 * fmax(0, written - far);
+        return (read > FC_GRADIENT_FAR_BYTES ? 0.55 * read : 0) + far_cycles(written);
     return written > FC_ASKED_OUTPUT_BYTES ? 0.1 * written : 0;
 }
 
@@ -297,5 +302,7 @@ double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r)
     const double gradient = (double)c->m * (cost.gradient * q * (points * 3 + stored) +
                                             cost.sum * points * (double)plan.channels);
     const double regions = slabs ? 0 : 10000 * (chunks ? 1 : blocks);
-    return regions + (double)c->groups * (transforms + products + gradient);
+    const double x = bytes_of(c, c->q, c->h, c->w), dy = bytes_of(c, c->m, c->oh, c->ow);
+    const double reading = c->layout == FC_NHWC ? far_cycles(x) + far_cycles(dy) : 0;
+    return regions + reading + (double)c->groups * (transforms + products + gradient);
 }
