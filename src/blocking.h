@@ -54,12 +54,14 @@ enum { FC_WINOGRAD_SLAB_FILTERS = 96, FC_WINOGRAD_CHANNEL_SLABS = 4 };
 
 /* Of few tiles, for threads that share nothing: tiles, at most; and of x and dy of which one is so many times the other,
  * so that the smaller is soon transformed. Bytes of the smaller (with more, sharing is up to 1.25 times faster while the
- * cores are near each other; with less, 0.9 to 1.1 times, and 0.4 to 0.8 while they are far); and if x is the smaller, then
- * of any tiles, or dy so much (sharing is 0.7 to 1.1 times as fast, and up to 1.3 times if dy is less unlike); of a slab of the other and of
- * a piece's sum, which share an L2; and a slab's vectors. */
+ * cores are near each other; with less, 0.9 to 1.1 times, and 0.4 to 0.8 while they are far). With NCHW more, of any
+ * tiles, if x is the smaller or the smaller by much (sharing is 0.55 to 1.05 times as fast; for a less unlike dy up to 1.3
+ * times, and with NHWC up to 1.7 times, where each thread would read a part of every pixel). */
 enum { FC_WINOGRAD_SLAB_TILES = 112, FC_WINOGRAD_UNLIKE_TILES = 1024 };
 enum { FC_WINOGRAD_UNLIKE = 4, FC_WINOGRAD_MUCH_UNLIKE = 10 };
 enum { FC_WINOGRAD_KEPT_BYTES = 1536 << 10, FC_WINOGRAD_MUCH_KEPT_BYTES = 4 << 20 };
+
+/* Bytes of a slab of the other and of a piece's sum, which share an L2; and a slab's vectors. */
 enum { FC_WINOGRAD_SLAB_BYTES = 256 << 10, FC_WINOGRAD_PIECE_BYTES = 576 << 10 };
 enum { FC_WINOGRAD_SLAB_VECTORS = 4 };
 
