@@ -151,7 +151,8 @@ int fc_winograd_serves_slabs(const fc_winograd_plan *plan)
     const ptrdiff_t point_bytes = plan->points * (ptrdiff_t)plan->c.element, kept = fc_min(x, dy);
     const ptrdiff_t unlike = fc_max(x, dy) / kept;
     const ptrdiff_t least = keeps_x(plan) ? FC_WINOGRAD_UNLIKE : FC_WINOGRAD_MUCH_UNLIKE;
-    const int much = plan->c.layout == FC_NCHW && unlike >= least;
+    /* Chains of more tiles would round F(3x3,5x5) beyond the error bound of "auto". */
+    const int much = plan->c.layout == FC_NCHW && !fc_winograd_sums_briefly(plan) && unlike >= least;
     const ptrdiff_t most_bytes = much ? FC_WINOGRAD_MUCH_KEPT_BYTES : FC_WINOGRAD_KEPT_BYTES;
     const ptrdiff_t most_tiles = unlike < FC_WINOGRAD_UNLIKE ? FC_WINOGRAD_SLAB_TILES : FC_WINOGRAD_UNLIKE_TILES;
     return (tiles <= most_tiles || (much && keeps_x(plan))) && kept <= most_bytes / (lanes * point_bytes * tiles);
