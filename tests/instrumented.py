@@ -73,7 +73,7 @@ KINDS = {
         "coverage",
         "",
         {},
-        ["test_algorithms.py", "test_config.py", "test_core.py", "test_errors.py", "test_fork.py", "test_ladder.py",
+        ["test_algorithms.py", "test_config.py", "test_core.py", "test_depthwise.py", "test_errors.py", "test_fork.py", "test_ladder.py",
          "test_lrn.py", "test_memory.py", "test_outputs.py", "test_phase_clock.py", "test_plan.py",
          "test_pool_strips.py", "test_properties.py", "test_winograd_nonfinite.py", "test_winograd_transforms.py",
          "test_winograd.py::test_strided_gradients_whose_phases_are_3x3",
