@@ -1,4 +1,4 @@
-"""Depthwise convolution of NHWC: lanes run along the channels of all groups, over taps side by side, apart, and on padding."""
+"""Depthwise convolution of NHWC, lanes along the channels of all groups: taps side by side, apart, and on padding."""
 
 from __future__ import annotations
 
