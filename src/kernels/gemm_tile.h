@@ -122,8 +122,9 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
                 for (int j = 0; j < vectors; j++)
                     acc[i * vectors + j] += a_element * b_vector[j];
             }
-            /* By rows, one row's next lines a step. */
-            if (a_is == FC_NAME(A_PACKED))
+            /* By rows, one row's next lines a step. Few panels that meet pixels in place stay in L1: to ask for them, too, took
+             * depthwise convolution 1.04 to 1.09 times as long. */
+            if (a_is == FC_NAME(A_PACKED) && !b_in_place)
                 __builtin_prefetch(a + FC_PREFETCH_BYTES / sizeof(real));
             else if (a_by_rows && r % LANES < rows)
                 __builtin_prefetch((r < turn ? a : a_next) + r % LANES * tile->a_row + 2 * LANES);
