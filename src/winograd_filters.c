@@ -38,9 +38,9 @@ void fc_winograd_transform_filters(const fc_winograd_plan *plan, ptrdiff_t group
                                    ptrdiff_t depth_block, ptrdiff_t part, ptrdiff_t parts, char *to)
 {
     const fc_correlation *c = &plan->c;
-    _Alignas(64) char packed[FC_WINOGRAD_APART_BYTES], squares[FC_WINOGRAD_APART_BYTES];
+    _Alignas(64) char packed[FC_WINOGRAD_APART_BYTES], squares[FC_WINOGRAD_PACK_BYTES];
     const ptrdiff_t rows = fc_max(c->taps, plan->phases * plan->r * plan->r);
-    const ptrdiff_t bytes = fc_taps_lie_apart(c) ? FC_WINOGRAD_APART_BYTES : FC_WINOGRAD_PACK_BYTES;
+    const ptrdiff_t bytes = plan->full && fc_taps_lie_apart(c) ? FC_WINOGRAD_APART_BYTES : FC_WINOGRAD_PACK_BYTES;
     const ptrdiff_t most = bytes / (rows * c->kernels->tile_columns * (ptrdiff_t)c->element);
     const ptrdiff_t first = panel * c->kernels->tile_columns, blocks = plan->filters.depth_blocks;
     const ptrdiff_t block = fc_part(c->q, blocks, depth_block), count = fc_part(c->q, blocks, depth_block + 1) - block;
