@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastconv import _core
-from fastconv.geometry import LARGEST, Pair, integer, is_sequence
+from fastconv.geometry import Pair, integer, is_sequence
 
 Array: TypeAlias = NDArray[Any]
 DType: TypeAlias = np.dtype[Any]
@@ -17,7 +17,6 @@ Shape: TypeAlias = tuple[int, ...]
 _SERVED: dict[type, DType] = {t: np.dtype(t) for t in (np.float16, np.float32, np.float64)}
 _FLOAT16, _FLOAT32 = _SERVED[np.float16], _SERVED[np.float32]
 _DTYPES = "served are float32, float64, and float16 computed in float32"
-_INT = {int}
 _OVERLAP_WORK = 10_000  # candidates NumPy may try when it decides whether two strided arrays overlap
 
 
@@ -114,10 +113,6 @@ def as_indices(value: ArrayLike, shape: Shape) -> Array:
 
 def as_shape(value: object, name: str) -> Shape:
     """Return a shape given by the caller as ints."""
-    if type(value) is tuple and _INT.issuperset(map(type, value)) and min(value, default=0) >= 0:
-        shape: Shape = value
-        if max(shape, default=0) <= LARGEST:
-            return shape
     if not is_sequence(value):
         raise TypeError(f"{name} must be a tuple of ints, not {value!r}")
     return tuple(integer(size, f"{name}[{axis}]", 0) for axis, size in enumerate(value))

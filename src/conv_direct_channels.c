@@ -94,10 +94,10 @@ static void fill_offsets(const channels_job *job)
         ptrdiff_t *offset = job->offset + chunk.k;
         if (!job->in_place)
             fc_step_offsets(&job->block, c, chunk.k, steps, offset);
-        for (ptrdiff_t i = 0; i < fc_min(steps, c->taps) && job->in_place; i++) {
-            const fc_tap *tap = &c->tap[(chunk.k + i) % c->taps];
-            const ptrdiff_t channel = (chunk.k + i) / c->taps - chunk.q;
-            fc_offsets_of_tap(c, offset + i, steps - i, channel * c->x_c + tap->h * c->x_h + tap->w * c->x_w, c->x_c);
+        for (ptrdiff_t r = 0; r < fc_min(steps, c->taps) && job->in_place; r++) {
+            const fc_tap *tap = &c->tap[(chunk.k + r) % c->taps];
+            const ptrdiff_t channel = (chunk.k + r) / c->taps - chunk.q;
+            fc_offsets_of_tap(c, offset + r, steps - r, channel * c->x_c + tap->h * c->x_h + tap->w * c->x_w, c->x_c);
         }
     }
 }
@@ -423,12 +423,6 @@ static int needs_no_copy(const fc_correlation *c)
            fc_taps_stay_inside(c);
 }
 
-/* Rows of its pixels follow each other as pixels of a row do. */
-static int rows_follow(const fc_correlation *c)
-{
-    return c->oh == 1 || c->stride_h * c->x_h == c->ow * c->stride_w * c->x_w;
-}
-
 /* 0 if a task does not fit into a thread's scratch. */
 static int plan(channels_job *job, const fc_correlation *c, int threads)
 {
@@ -437,7 +431,7 @@ static int plan(channels_job *job, const fc_correlation *c, int threads)
     if (job->by_rows)
         job->pixel_step = c->stride_w * c->x_w;
     job->gemm = fc_correlation_gemm(c, FC_LANES_CHANNELS);
-    const int merged = (job->by_rows ? rows_follow(c) : fc_sees_image_itself(c)) && c->y_h == c->ow * c->y_w &&
+    const int merged = (job->by_rows ? fc_rows_follow(c) : fc_sees_image_itself(c)) && c->y_h == c->ow * c->y_w &&
                        c->oh * c->ow <= FC_DIRECT_MERGED_PIXELS;
     job->buffered = c->y_c != 1;
     job->height = merged ? 1 : c->oh;

@@ -5,9 +5,9 @@
  * weights reads. Lanes run along a row of pixels. It serves few input channels, depthwise and grouped problems and
  * short reductions, where a gathered panel would be used only a few times. A 1x1 kernel reads the image itself.
  */
-#include <stdint.h>
-
 #include "conv_direct.h"
+
+#include <stdint.h>
 
 #include "blocking.h"
 #include "im2col.h"

@@ -17,7 +17,7 @@ static ptrdiff_t x_step(const fc_correlation *c) { return c->stride_w * c->x_w; 
 /* Pixels of so many rows that follow each other at the same step. */
 static ptrdiff_t pixels_of_run(const fc_correlation *c, ptrdiff_t rows)
 {
-    return c->y_h == c->ow * c->y_w && c->stride_h * c->x_h == c->ow * x_step(c) ? rows * c->ow : c->ow;
+    return fc_rows_follow(c) && (c->oh == 1 || c->y_h == c->ow * c->y_w) ? rows * c->ow : c->ow;
 }
 
 int fc_serves_rows(const fc_correlation *c)

@@ -2,7 +2,7 @@
  *
  * NCHW: rows are dy's channels, columns are (channel, tap) pairs, and C is dw as OIHW has it. NHWC: rows are
  * (tap, channel) pairs, columns dy's channels, and C is dw as HWIO has it; but of a 1x1 kernel's few filters the other
- * way round. The sum runs over images and blocks of pixels in their order, whatever thread takes which block of dw.
+ * way round, and of a 1x1 kernel nothing is packed (conv_im2col_rows.c). The sum runs over images and blocks of pixels in their order, whatever thread takes which block of dw.
  */
 #include "blocking.h"
 #include "conv_im2col_outer.h"

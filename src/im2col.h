@@ -38,6 +38,12 @@ static inline int fc_pixels_are_rows(const fc_correlation *c)
     return c->layout == FC_NHWC && c->taps == 1 && c->x_c == 1 && c->x_w != 0 && fc_taps_stay_inside(c);
 }
 
+/* Whether the pixels that a 1x1 kernel sees of an image follow each other at one step, from row to row too. */
+static inline int fc_rows_follow(const fc_correlation *c)
+{
+    return c->oh == 1 || c->stride_h * c->x_h == c->ow * c->stride_w * c->x_w;
+}
+
 /* Whether a row's pixels are gathered by vectors: they lie side by side. */
 static inline int fc_gathers_vectors(const fc_correlation *c)
 {

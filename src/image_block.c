@@ -54,7 +54,7 @@ void fc_step_offsets(const fc_image_block *b, const fc_correlation *c, ptrdiff_t
     const ptrdiff_t origin = first % c->taps;
     for (ptrdiff_t i = 0; i < fc_min(steps, c->taps); i++)
         fc_offsets_of_tap(c, offset + i, steps - i,
-                        (origin + i) / c->taps * b->plane + fc_tap_offset(b, c, (origin + i) % c->taps), b->plane);
+                          (origin + i) / c->taps * b->plane + fc_tap_offset(b, c, (origin + i) % c->taps), b->plane);
 }
 
 /* Channels that lie side by side are turned to planes, a vector of them at a time. */

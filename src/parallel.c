@@ -29,7 +29,7 @@ typedef struct {
 /* Waking a sleeping pool takes 23-35 us, a spinning one 1 us (measured with libgomp, 2 threads): below this much
  * estimated work, which takes about twice as long with everything around it, a call stays serial. */
 static const double serial_seconds = 10e-6;
-/* Of a loop beside another, which 5 microseconds on two threads shortened by 2. */
+/* Of a loop beside another, whose threads are awake: 5 microseconds of work took 3. */
 static const double serial_seconds_beside = 2e-6;
 
 int fc_openmp(void)

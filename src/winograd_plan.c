@@ -256,7 +256,7 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     const double tiles = (double)(plan.rows * plan.tiles_w) * fc_winograd_points_share(&plan);
     const double vectors = (double)fc_ceil_div(plan.channels, c->kernels->lanes);
     const double image = vectors * (tiles * points * 4.5 + side_by_side_cycles(&plan));
-    /* Packed, and put in its place; taps that lie apart one by one. */
+    /* Packed, and put in its place; taps that lie apart are turned first. */
     const double square = (double)(r * r * (plan.full ? 1 : 2)) * 7.5 / lanes + (fc_taps_lie_apart(c) ? 0.4 * r * r : 0);
     const double packing = c->held ? 0 : (double)plan.blocks * (double)c->m * q * square;
     const double transforms = c->held && !plan.holds_taps ? 0 : transform_cycles(&plan);

@@ -177,7 +177,8 @@ FC_INLINE void FC_NAME(gemm_tile_pair)(const fc_tile *tile, const int rows)
         FC_NAME(gemm_tile_body)(tile, rows, 2, FC_NAME(A_PACKED), FC_NAME(B_PAIR));
 }
 
-/* Few rows of an image read in place: with three vectors each broadcast is used three times. */
+/* Few rows of an image read in place: with three vectors each broadcast is used three times. Of more rows there is no
+ * instance: a case that cannot be names that of one. */
 FC_INLINE void FC_NAME(gemm_tile_wide)(const fc_tile *tile, const int rows)
 {
     if (tile->a_row)
