@@ -7,6 +7,7 @@
  */
 #include "conv_direct.h"
 
+#include <math.h>
 #include <stdint.h>
 
 #include "blocking.h"
@@ -416,22 +417,32 @@ const char *fc_direct_pixels_refusal(const fc_correlation *c)
     return NULL;
 }
 
+/* One step of a tile so many vectors wide, one of which alone is bound by its loads. */
+static double tile_cycles(double rows, ptrdiff_t vectors, double row_loads)
+{
+    return vectors > 2 ? fmax(1.5 * rows, 4) : fc_tiles_step_cycles(rows, vectors, row_loads);
+}
+
 /* The products at the pace of the register tiles that cover each row of pixels, the copied image on top. */
 double fc_direct_pixels_cycles(const fc_correlation *c)
 {
     const fc_gemm gemm = fc_correlation_gemm(c, FC_LANES_PIXELS);
-    const ptrdiff_t lanes = c->kernels->lanes;
     const int in_place = reads_in_place(c);
     const double depth = (double)fc_depth(c);
     const double rows = in_place ? 1 : (double)c->oh;
-    const ptrdiff_t vectors = fc_ceil_div(in_place ? c->oh * c->ow : c->ow, lanes);
     const double panels = (double)fc_a_panels(&gemm), height = (double)c->m / panels;
+    const double row_loads = reads_weights_in_place(c) ? 1.5 : 1;
+    const row_panels row = panels_of_row(c, in_place ? c->oh * c->ow : c->ow, panel_width(&gemm));
+    const ptrdiff_t length = row.vectors.length, longer = row.vectors.longer;
+    double tiles = (double)row.panels, step = (double)longer * tile_cycles(height, length + 1, row_loads) +
+                                              (double)(row.panels - longer) * tile_cycles(height, length, row_loads);
     /* The odd vectors of two rows are a tile. */
-    const ptrdiff_t together = !in_place && c->oh > 1 ? 2 : 1;
-    double step = fc_tiles_step_cycles(height, together * vectors, reads_weights_in_place(c) ? 1.5 : 1);
+    if (row.ends_odd && !in_place && c->oh > 1) {
+        step += tile_cycles(height, 2, row_loads) / 2 - tile_cycles(height, 1, row_loads);
+        tiles -= 0.5;
+    }
     /* A tile's prologue, call and epilogue weigh on short reductions. */
-    step += (double)fc_ceil_div(together * vectors, 2) * 55 * (double)fc_depth_blocks(fc_depth(c)) / depth;
-    step /= (double)together;
+    step += tiles * 55 * (double)fc_depth_blocks(fc_depth(c)) / depth;
     const double products = rows * panels * step * depth;
     const double packing = reads_weights_in_place(c) ? 0 : 0.5 * fc_packing_cycles(c);
     const double copied = in_place ? 0 : fc_direct_copy_cycles(c);
