@@ -24,12 +24,9 @@ static double lanes_cycles(const fc_correlation *c)
     return fmin(fc_direct_pixels_cycles(c), fc_direct_channels_cycles(c));
 }
 
-/* Of a 1x1 kernel with NHWC each copied pixel has a single use, and the copies cost more than the estimates have: 36 of 40
- * random problems took as long as panels of im2col or longer, up to 3 times. */
 static double weight_lanes_cycles(const fc_correlation *c)
 {
-    const double cycles = fmin(fc_direct_weight_pixels_cycles(c), fc_direct_weight_channels_cycles(c));
-    return c->layout == FC_NHWC && c->taps == 1 ? 1.4 * cycles : cycles;
+    return fmin(fc_direct_weight_pixels_cycles(c), fc_direct_weight_channels_cycles(c));
 }
 
 static int choose_lanes(const fc_correlation *given)

@@ -250,7 +250,8 @@ static void correlate_panels(const fc_correlation *c, int threads, fc_workspace 
     /* An image's last block is shorter, and its depth blocks may come out deeper. */
     const ptrdiff_t last_rows = c->oh - (job.partials.units_in_image - 1) * rows;
     const ptrdiff_t unit_rows[] = {rows, last_rows};
-    for (int i = 0; i < 2; i++) {
+    job.scratch_bytes = job.rows_bytes;
+    for (int i = 0; i < 2 && !job.in_place; i++) {
         const fc_gemm unit = weight_gemm(c, unit_rows[i] * c->ow);
         const size_t bytes = job.rows_bytes + fc_gemm_scratch(&unit, fc_ceil_div(fc_a_panels(&unit), job.grid.a),
                                                               fc_ceil_div(fc_b_panels(&unit), job.grid.b));
