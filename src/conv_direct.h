@@ -10,7 +10,7 @@ const char *fc_direct_pixels_refusal(const fc_correlation *c);
 double fc_direct_pixels_cycles(const fc_correlation *c);
 void fc_direct_pixels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace);
 
-/* conv_direct_channels.c: HUGE_VAL cycles of what does not fit into a thread's scratch. */
+/* conv_direct_channels_plan.c and conv_direct_channels.c: HUGE_VAL cycles of what does not fit into a thread's scratch. */
 double fc_direct_channels_cycles(const fc_correlation *c);
 void fc_direct_channels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace);
 
