@@ -5,10 +5,10 @@ read may have any strides as long as the innermost axis (W, or C with NHWC) has 
 else is C-contiguous. The Python layer has checked shapes; the C layer checks sizes for overflow.
 """
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
 
@@ -62,6 +62,28 @@ class ConvProblem:
         self, operation: str, algo: str, threads: int
     ) -> list[tuple[str, str, int, int, float, float, bool, str]]:
         """(name, variant, workspace, multiply_adds, cost, error_bound, eligible, reason), best first: `Algorithm`."""
+
+class HeldConv:
+    """One convolution with weights that are held: of a call, the images alone are new."""
+
+    dtype: np.dtype[Any]
+    y_shape: tuple[int, ...]
+
+    def __init__(
+        self,
+        problem: ConvProblem,
+        x_shape: tuple[int, ...],
+        w: Array,
+        b: Array | None,
+        packed: PackedWeights | None,
+        relu: bool,
+        y_shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+    ) -> None: ...
+    def fits(self, x: ArrayLike) -> TypeGuard[Array]:
+        """Whether these images can be taken as they are."""
+    def forward(self, x: Array, y: Array | None, algo: str, threads: int) -> Array:
+        """Write to ``y``, or to a new array, and return it."""
 
 class PoolProblem:
     """One 2-D pooling: the C struct ``fc_pool``. Immutable."""

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, SupportsIndex, TypeGuard
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastconv import _core
-from fastconv.arrays import Array, DType, Shape, as_array, check_shape, delivered, destination, promoted
+from fastconv.arrays import Array, as_array, check_shape, delivered, destination, promoted
 from fastconv.conv_layer import Convolution, Weights, check_algo, forward, is_relu, ready
 from fastconv.geometry import Ints, Padding, Pair
 from fastconv.threads import get_num_threads
 from fastconv.winograd import core_algorithm
-
-
-class _Checked(NamedTuple):
-    """A shape of images that passed the checks. The last is kept: small images take less time than the checks."""
-
-    x_shape: Shape
-    y_shape: Shape
-    dtype: DType
-    core: _core.ConvProblem
-
-    def fits(self, x: ArrayLike) -> TypeGuard[Array]:
-        """Whether the core can take these images as they are."""
-        if type(x) is not np.ndarray or x.shape != self.x_shape or x.dtype is not self.dtype:
-            return False
-        flags = x.flags
-        return flags.c_contiguous and flags.aligned
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -90,7 +74,7 @@ class Conv2d:
     algo: str
     _convolution: Convolution = field(init=False)
     _held: Weights = field(init=False)
-    _last: _Checked | None = field(init=False)
+    _last: _core.HeldConv | None = field(init=False)
 
     def __init__(
         self,
@@ -155,23 +139,26 @@ class Conv2d:
         ValueError, TypeError
             As in `conv2d`.
         """
-        held, last = self._held, self._last
+        last = self._last
         if last is None or not last.fits(x):
             return self._check_and_call(x, out)
-        dtype = last.dtype
-        # Weights and bias are the layer's own: an output shares no memory with them.
-        y = _core.empty(last.y_shape, dtype) if out is None else destination(out, last.y_shape, dtype, dtype, x=x)
         algo, threads = core_algorithm(self.algo), get_num_threads()
-        last.core.forward(x, held.w, held.b, y, self.activation is not None, algo, threads, held.packed)
-        return y if out is None else delivered(y, dtype, out)
+        if out is None:
+            return last.forward(x, None, algo, threads)
+        # Weights and bias are the layer's own: an output shares no memory with them.
+        dtype = last.dtype
+        y = destination(out, last.y_shape, dtype, dtype, x=x)
+        return delivered(last.forward(x, y, algo, threads), dtype, out)
 
     def _check_and_call(self, x: ArrayLike, out: Array | None) -> Array:
         convolution, held = self._convolution, self._held
+        relu = self.activation is not None
         y = forward(convolution, x, self.w, self.b, self.activation, self.algo, out=out, held=held)
+        # Small images take less time than the checks: what has passed them is kept.
         if type(x) is np.ndarray and x.dtype is y.dtype is held.w.dtype:
             core, _, _ = convolution.problem(y.dtype, x.shape, self.w.shape)
             if core is not None:
-                vars(self)["_last"] = _Checked(x.shape, y.shape, y.dtype, core)
+                vars(self)["_last"] = _core.HeldConv(core, x.shape, *held, relu, y.shape, y.dtype)
         return y
 
     def _arguments(self) -> dict[str, Any]:

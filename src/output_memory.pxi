@@ -52,7 +52,7 @@ output_handler.allocator = PyDataMemAllocator(NULL, take_output, take_zeros, res
 cdef object output_memory = PyCapsule_New(&output_handler, "mem_handler", NULL)
 
 
-def empty(tuple shape, cnp.dtype dtype):
+cpdef cnp.ndarray empty(tuple shape, cnp.dtype dtype):
     """Return a new array whose elements are not set; large ones in memory that earlier ones had."""
     cdef cnp.npy_intp dims[4]
     cdef double size = cnp.PyDataType_ELSIZE(dtype)
