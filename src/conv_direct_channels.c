@@ -47,7 +47,7 @@ static void multiply_rows(channels_task *task, fc_tile *tile, const char *image,
 {
     const fc_channels_job *job = task->job;
     const fc_correlation *c = job->c;
-    const ptrdiff_t panels = fc_ceil_div(task->width, c->kernels->tile_rows);
+    const ptrdiff_t panels = fc_ceil_div(task->width, fc_tile_pixels(job, tile->columns));
     const fc_parts pixels = fc_equal_parts(task->width, panels);
     const ptrdiff_t image_row = job->in_place ? c->stride_h * c->x_h : fc_block_row_step(&job->block, c);
     for (ptrdiff_t j = 0; j < task->rows; j++)
@@ -110,12 +110,14 @@ static void multiply_panel(channels_task *task, const fc_depth_chunk *chunk, ptr
         tile.depth = fc_min(fc_part(depth, blocks, i + 1), chunk->end) - k;
         const int last = k + tile.depth == depth;
         tile.b = panel_of_weights(task, panel, i, k, tile.depth);
-        tile.a_offset = job->by_rows ? NULL : job->offset + k;
+        tile.a_offset = job->by_rows || job->steady ? NULL : job->offset + k;
+        tile.a_step = job->steady ? c->x_c : 0;
         tile.a_row = job->by_rows ? job->pixel_step : 0;
         tile.accumulate = k > chunk->k || chunk->i > task->first_chunk;
         tile.relu = c->relu && last && !job->parts;
         tile.column_bias = c->bias && last ? fc_at(c, c->bias, channel) : NULL;
-        multiply_rows(task, &tile, job->by_rows ? fc_at(c, image, job->offset[k]) : image, to, row_step);
+        const ptrdiff_t first_step = job->steady ? (k - chunk->k) * c->x_c : job->by_rows ? job->offset[k] : 0;
+        multiply_rows(task, &tile, fc_at(c, image, first_step), to, row_step);
     }
     if (!job->buffered || job->parts || chunk->end < depth)
         return;
@@ -245,7 +247,8 @@ void fc_direct_channels_correlate(const fc_correlation *c, int threads, fc_works
         job.kept[i * FC_THREAD_NUMBERS] = -1;
     if (job.packs_first && !job.packs_apart)
         fc_pack_all_weights(c, FC_LANES_CHANNELS, threads, job.fresh);
-    fill_offsets(&job);
+    if (!job.steady)
+        fill_offsets(&job);
     fc_parallel_for(threads, tasks, job.parts ? run_part : job.packs_apart ? run_panels : run_block, &job);
     if (job.parts)
         sum_parts(&job);

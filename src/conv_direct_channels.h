@@ -10,6 +10,7 @@ typedef struct {
     fc_gemm gemm;                /* panels of the weights; its rows are pixels */
     int in_place;                /* the image is read where it lies, a small one of a 1x1 kernel as one row of pixels */
     int by_rows;                 /* of NHWC: a pixel's channels are its steps, side by side */
+    int steady;                  /* of an image in place, each step is the next channel */
     ptrdiff_t pixel_step;        /* between pixels of a row */
     int buffered;                /* y is turned: its channels do not lie side by side */
     ptrdiff_t height, width;     /* rows of outputs and pixels of a row: of y, or all in one row */
@@ -34,6 +35,13 @@ typedef struct {
 typedef struct {
     ptrdiff_t i, k, end, block, q, channels;
 } fc_depth_chunk;
+
+/* Pixels of a tile, at most, of a panel of so many filters: of one vector it takes more, if they lie side by side. */
+static inline ptrdiff_t fc_tile_pixels(const fc_channels_job *job, ptrdiff_t filters)
+{
+    const fc_kernels *kernels = job->c->kernels;
+    return filters <= kernels->lanes && !job->by_rows ? kernels->tall_rows : kernels->tile_rows;
+}
 
 /* conv_direct_channels_plan.c: chunk i of the reduction. */
 fc_depth_chunk fc_depth_chunk_at(const fc_channels_job *job, ptrdiff_t i);

@@ -72,7 +72,7 @@ static ptrdiff_t choose_pixel_blocks(const fc_channels_job *job, int threads)
         return 1;
     ptrdiff_t best = 1, least = PTRDIFF_MAX;
     for (ptrdiff_t blocks = 1; blocks <= fc_min(threads, job->width); blocks++) {
-        const ptrdiff_t tiles = fc_ceil_div(fc_ceil_div(job->width, blocks), c->kernels->tile_rows);
+        const ptrdiff_t tiles = fc_ceil_div(fc_ceil_div(job->width, blocks), fc_tile_pixels(job, c->m));
         const ptrdiff_t longest = fc_ceil_div(tasks * blocks, threads) * tiles;
         if (longest < least) {
             least = longest;
@@ -89,7 +89,7 @@ static ptrdiff_t choose_parts(const fc_channels_job *job)
     const fc_correlation *c = job->c;
     const ptrdiff_t depth = fc_depth(c), blocks = fc_depth_blocks(depth);
     const ptrdiff_t most = FC_DIRECT_C_BYTES / (c->kernels->tile_columns * (ptrdiff_t)c->element);
-    if (c->n * c->groups * fc_b_panels(&job->gemm) > 1 || blocks == 1 ||
+    if (c->held || c->n * c->groups * fc_b_panels(&job->gemm) > 1 || blocks == 1 ||
         c->oh * c->ow > fc_min(most, depth / FC_DIRECT_PART_STEPS))
         return 0;
     return blocks < FC_DIRECT_PARTS ? 2 : FC_DIRECT_PARTS;
@@ -164,7 +164,7 @@ static ptrdiff_t choose_ask_step(const fc_channels_job *job)
     if (!fc_sees_image_itself(c) || c->groups * job->row_blocks * job->pixel_blocks * job->filter_blocks > 1 ||
         image > FC_ASKED_NEXT_BYTES || image * (double)c->n <= FC_ASKED_IMAGE_BYTES)
         return 0;
-    const ptrdiff_t tiles = fc_b_panels(&job->gemm) * job->height * fc_ceil_div(job->width, c->kernels->tile_rows);
+    const ptrdiff_t tiles = fc_b_panels(&job->gemm) * job->height * fc_ceil_div(job->width, fc_tile_pixels(job, c->m));
     return fc_ceil_div(c->h * c->w, tiles);
 }
 
@@ -185,6 +185,7 @@ int fc_direct_channels_plan(fc_channels_job *job, const fc_correlation *c, int t
     const int merged = (job->by_rows ? fc_rows_follow(c) : fc_sees_image_itself(c)) && c->y_h == c->ow * c->y_w &&
                        c->oh * c->ow <= FC_DIRECT_MERGED_PIXELS;
     job->buffered = c->y_c != 1;
+    job->steady = fc_sees_image_itself(c) && c->x_c != 0;
     job->height = merged ? 1 : c->oh;
     job->width = merged ? c->oh * c->ow : c->ow;
     job->group_bytes = fc_packed_group_bytes(c, FC_LANES_CHANNELS);
@@ -233,11 +234,15 @@ double fc_direct_channels_cycles(const fc_correlation *c)
     fc_channels_job job;
     if (!fc_direct_channels_plan(&job, c, 1))
         return HUGE_VAL;
-    const double panels = (double)fc_ceil_div(job.width, c->kernels->tile_rows) * (double)job.height;
-    const ptrdiff_t vectors = fc_ceil_div(c->m, c->kernels->lanes);
-    const double step = fc_tiles_step_cycles((double)(job.width * job.height) / panels, vectors, 1.1);
-    const double products = panels * step * (double)fc_depth(c);
-    const double calls = panels * (double)fc_ceil_div(vectors, 2) * (double)fc_depth_blocks(fc_depth(c)) * 80;
+    const ptrdiff_t vectors = fc_ceil_div(c->m, c->kernels->lanes), pairs = vectors / 2, odd = vectors % 2;
+    const double pixels = (double)(job.width * job.height), blocks = (double)fc_depth_blocks(fc_depth(c));
+    const double tiles = (double)(fc_ceil_div(job.width, c->kernels->tile_rows) * job.height);
+    const double odd_tiles = (double)(fc_ceil_div(job.width, fc_tile_pixels(&job, c->kernels->lanes)) * job.height);
+    /* An offset is one load more a step, of which an odd vector has none to spare. */
+    const double step = tiles * fc_tiles_step_cycles(pixels / tiles, 2 * pairs, 1) +
+                        odd_tiles * fc_tiles_step_cycles(pixels / odd_tiles, odd, job.steady ? 1 : 1.1);
+    const double products = step * (double)fc_depth(c);
+    const double calls = ((double)pairs * tiles + (double)odd * odd_tiles) * blocks * 80;
     const double turned = job.buffered ? fc_direct_turn_cycles(c) : 0;
     const double copied = job.in_place ? 0 : fc_direct_copy_cycles(c);
     /* A task's panel is packed into its L1 and goes nowhere else. */

@@ -1,9 +1,9 @@
 /* What every ISA file includes after naming itself: FC_ISA, FC_VECTOR_BYTES and the register tile.
  *
- * FC_TILE_ROWS x FC_TILE_VECTORS accumulators are the micro-kernel's tile, and of an image read in place FC_WIDE_ROWS x
- * FC_WIDE_VECTORS, which leave registers for B and a broadcast; FC_DOT_ROWS x FC_DOT_COLUMNS the direct
- * weight gradient's. Every function here is static and carries the ISA in its name: nothing compiled with wide
- * registers can be picked by the linker for a CPU without them. The tables are the only exported symbols.
+ * FC_TILE_ROWS x FC_TILE_VECTORS accumulators are the micro-kernel's tile, of an image read in place FC_WIDE_ROWS x
+ * FC_WIDE_VECTORS, which leave registers for B and a broadcast, and of one vector of B FC_TALL_ROWS; FC_DOT_ROWS x
+ * FC_DOT_COLUMNS the direct weight gradient's. Every function here is static and carries the ISA in its name: nothing
+ * compiled with wide registers can be picked by the linker for a CPU without them. The tables are the only exported symbols.
  */
 #include <math.h>
 #include <stddef.h>
@@ -30,6 +30,7 @@
 #define FC_STRING(word) FC_STRING_(word)
 
 #define FC_WIDE_VECTORS 3
+#define FC_TALL_ROWS (2 * FC_TILE_ROWS)
 
 #define FC_CASES_1(X) X(1)
 #define FC_CASES_2(X) FC_CASES_1(X) X(2)

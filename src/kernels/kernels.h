@@ -256,6 +256,7 @@ typedef struct {
     const char *isa;
     int lanes;
     int tile_rows;     /* the widest register tile: the micro-kernel takes 1..tile_rows rows */
+    int tall_rows;     /* or 1..tall_rows, if B is packed and one vector wide and the rows of A lie side by side */
     int tile_columns;  /* and 1..tile_columns columns; packed panels of B are this wide */
     int wide_rows, wide_columns; /* of B read in place, 1..wide_rows rows may have so many columns */
     int dot_rows, dot_columns;

@@ -173,6 +173,26 @@ static void FC_NAME(pack_filters)(void *dst, ptrdiff_t dst_step, const void *src
     }
 }
 
+/* Up to LANES rows, ld apart, as columns: element j of each is stored as a row, at to + j*step. */
+FC_INLINE void FC_NAME(turn_rows)(real *to, ptrdiff_t step, const real *from, ptrdiff_t ld, const int rows, ptrdiff_t columns)
+{
+    for (ptrdiff_t j = 0; j < columns; j += LANES) {
+        const int count = columns - j < LANES ? (int)(columns - j) : LANES;
+        vec v[LANES];
+        FC_UNROLL
+        for (int i = 0; i < LANES; i++)
+            v[i] = i >= rows ? (vec){0} : count == LANES ? vload(from + i * ld + j) : vload_n(from + i * ld + j, count);
+        vtranspose(v);
+        if (rows == LANES && count == LANES)
+            FC_UNROLL
+            for (int i = 0; i < LANES; i++)
+                vstore(to + (j + i) * step, v[i]);
+        else
+            for (int i = 0; i < count; i++)
+                vstore_n(to + (j + i) * step, v[i], rows);
+    }
+}
+
 static void FC_NAME(copy_matrix)(void *dst, ptrdiff_t row_step, ptrdiff_t column_step, const void *src, ptrdiff_t ld,
                                  ptrdiff_t rows, ptrdiff_t columns)
 {
@@ -181,20 +201,20 @@ static void FC_NAME(copy_matrix)(void *dst, ptrdiff_t row_step, ptrdiff_t column
             FC_NAME(copy)((real *)dst + i * row_step, (const real *)src + i * ld, columns);
     } else if (row_step == 1) {
         for (ptrdiff_t i = 0; i < rows; i += LANES) {
-            const void *row[LANES];
             const int used = rows - i < LANES ? (int)(rows - i) : LANES;
+            real *to = (real *)dst + i;
+            const real *from = (const real *)src + i * ld;
+            for (ptrdiff_t j = 0; j < columns && i + 2 * LANES < rows; j++)
+                __builtin_prefetch(to + 2 * LANES + j * column_step, 1);
             /* The last of 7 x 7 pixels, say: a transpose takes as long as for a vector of them. */
-            if (used < LANES / 4) {
+            if (used < LANES / 4)
                 for (ptrdiff_t j = 0; j < columns; j++)
                     for (int s = 0; s < used; s++)
-                        ((real *)dst)[i + s + j * column_step] = ((const real *)src)[(i + s) * ld + j];
-                break;
-            }
-            for (int j = 0; j < used; j++)
-                row[j] = (const real *)src + (i + j) * ld;
-            for (ptrdiff_t j = 0; j < columns && i + 2 * LANES < rows; j++)
-                __builtin_prefetch((real *)dst + i + 2 * LANES + j * column_step, 1);
-            FC_NAME(pack_columns)((real *)dst + i, column_step, row, used, 1, columns);
+                        to[s + j * column_step] = from[s * ld + j];
+            else if (used == LANES)
+                FC_NAME(turn_rows)(to, column_step, from, ld, LANES, columns);
+            else
+                FC_NAME(turn_rows)(to, column_step, from, ld, used, columns);
         }
     } else {
         for (ptrdiff_t i = 0; i < rows; i++)

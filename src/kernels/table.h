@@ -28,6 +28,7 @@ const fc_kernels FC_NAME(table) = {
     .isa = FC_STRING(FC_ISA),
     .lanes = LANES,
     .tile_rows = FC_TILE_ROWS,
+    .tall_rows = FC_TALL_ROWS,
     .tile_columns = FC_TILE_VECTORS * LANES,
     .wide_rows = FC_WIDE_ROWS,
     .wide_columns = FC_WIDE_VECTORS * LANES,
