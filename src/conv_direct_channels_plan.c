@@ -119,7 +119,9 @@ static void plan_block(fc_channels_job *job, int threads)
     const ptrdiff_t most = fc_max(fewest, (ptrdiff_t)(FC_DIRECT_C_BYTES / row_bytes));
     job->chunks = 1;
     job->rows = fc_min(job->height, most);
-    if (!job->in_place) {
+    if (job->in_place && products * panels < wanted) {
+        job->rows = fc_min(most, fc_max(fewest, fc_ceil_div(job->height, fc_ceil_div(wanted, products * panels))));
+    } else if (!job->in_place) {
         job->block = fc_image_block_for(c, job->rows);
         if (job->rows < job->height || image_bytes(job) > FC_DIRECT_IMAGE_BYTES || products * panels < wanted)
             job->rows = fc_min(most, fc_max(fewest, fc_ceil_div(job->height, fc_ceil_div(wanted, products))));
