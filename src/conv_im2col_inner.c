@@ -7,23 +7,28 @@
  */
 #include "conv_im2col_inner.h"
 
+#include <math.h>
+
 #include "blocking.h"
 #include "im2col.h"
 #include "pack_weights.h"
 #include "parallel.h"
 
-/* Output pixels of an image from which on panels are better; columns a task gathers, some tiles of them; filters. */
+/* Output pixels of an image from which on panels are better, unless those of all images are no more than a vector; columns
+ * a task gathers, some tiles of them; filters. */
 enum { MOST_PIXELS = 8, COLUMNS = 24, FILTERS = 64 };
 
 typedef struct {
     const fc_correlation *c;
     int in_place;      /* a pixel's channels are its column as they lie */
+    int clears;        /* columns, before they are gathered: some see the padding */
     int few_filters;   /* a tile of pixels meets all of them before the next, which comes from memory */
     const char *rows;  /* of all filters, each row_step behind the one before */
     ptrdiff_t row_step, group_step;
     ptrdiff_t filter_blocks, column_blocks, columns, column_step;
     size_t scratch_bytes;
     char *scratch;
+    ptrdiff_t *kept;   /* the block of columns that a thread's scratch keeps for its next filters, or -1 */
 } inner_job;
 
 /* Steps channel by channel have nothing else in common with NHWC (correlation.c). */
@@ -34,10 +39,12 @@ static int filters_are_rows(const fc_correlation *c)
     return fc_steps_are_contiguous(c) || (c->taps == 1 && c->w_q == 1);
 }
 
-/* Products of a pixel's column with all filters, and the additions of what lanes have summed. */
+/* A pixel's column with all filters: its loads, or the products, and the additions of what lanes have summed. */
 static double pixel_cycles(const fc_correlation *c)
 {
-    return (double)c->m * (0.6 * (double)fc_depth(c) / (double)c->kernels->lanes + 8);
+    const double depth = (double)fc_depth(c), filters = (double)c->m;
+    const double loads = 0.043 * depth * (double)c->element, products = 0.6 * filters * depth / (double)c->kernels->lanes;
+    return 16 + 6 * filters + fmax(loads, products);
 }
 
 /* A panel of weights, mostly empty, would take a cycle a channel of a pixel, which it packs. With a row of pixels it would
@@ -49,13 +56,14 @@ static int has_few_filters(const fc_correlation *c)
         return 0;
     if (is_row_of_pixels(c) && are_rows)
         return c->m <= c->kernels->tile_columns;
-    return c->m <= c->kernels->lanes && pixel_cycles(c) < (double)c->q;
+    return c->m <= c->kernels->lanes && pixel_cycles(c) < 10 + (double)c->q;
 }
 
 int fc_serves_inner(const fc_correlation *c)
 {
-    return has_few_filters(c) ||
-           (fc_steps_are_contiguous(c) && c->oh * c->ow <= fc_min(MOST_PIXELS, c->kernels->lanes / 2));
+    const ptrdiff_t pixels = c->oh * c->ow, lanes = c->kernels->lanes;
+    const int has_few_pixels = pixels <= fc_min(MOST_PIXELS, lanes / 2) || c->n * pixels <= lanes;
+    return has_few_filters(c) || (fc_steps_are_contiguous(c) && has_few_pixels);
 }
 
 /* Filters whose channels lie apart, a vector of them side by side. */
@@ -72,20 +80,27 @@ static void lay_filters_in_rows(const fc_correlation *c, ptrdiff_t row_step, cha
         }
 }
 
-/* dst[step] of one pixel, in the order of the weights: taps that lie side by side in the image are one run. */
-static void gather_column(const fc_correlation *c, const char *x, ptrdiff_t pixel, char *dst)
+/* dst[step] of one pixel, in the order of the weights: channels of one tap, or taps that lie side by side in the image, are a
+ * run. What lies beyond the image stays zero. */
+static void gather_column(const fc_correlation *c, const char *x, ptrdiff_t pixel, int clears, char *dst)
 {
     const ptrdiff_t row = pixel / c->ow * c->stride_h, column = pixel % c->ow * c->stride_w;
+    if (clears)
+        c->kernels->pack_runs(dst, 0, x, 0, 1, 1, NULL, 0, fc_depth(c));
     for (ptrdiff_t t = 0, next; t < c->taps; t = next) {
         const ptrdiff_t h = row + c->tap[t].h, w = column + c->tap[t].w;
-        const int inside = h >= 0 && h < c->h && w >= 0 && w < c->w;
         next = t + 1;
-        while (inside && next < c->taps && c->tap[next].h == c->tap[t].h &&
-               c->tap[next].w == c->tap[t].w + (next - t) && w + (next - t) < c->w)
+        if (h < 0 || h >= c->h || w < 0 || w >= c->w)
+            continue;
+        const char *from = fc_at(c, x, h * c->x_h + w * c->x_w);
+        while (next < c->taps && c->tap[next].h == c->tap[t].h && c->tap[next].w == c->tap[t].w + (next - t) &&
+               w + (next - t) < c->w)
             next++;
-        const fc_run run = {0, 0, next - t};
-        const char *from = inside ? fc_at(c, x, h * c->x_h + w * c->x_w) : x;
-        c->kernels->pack_runs(fc_at(c, dst, t), c->taps, from, c->x_c, c->x_w, c->q, &run, inside, inside ? 0 : 1);
+        const fc_run taps = {0, 0, next - t}, channels = {0, 0, c->q};
+        if (c->taps == 1)
+            c->kernels->pack_runs(dst, 0, from, 0, c->x_c, 1, &channels, 1, 0);
+        else
+            c->kernels->pack_runs(fc_at(c, dst, t), c->taps, from, c->x_c, c->x_w, c->q, &taps, 1, 0);
     }
 }
 
@@ -102,14 +117,17 @@ static void inner_task(void *context, ptrdiff_t task, int thread)
     char *gathered = job->scratch + (size_t)thread * job->scratch_bytes;
     const char *x = fc_at(c, c->x, group * c->q * c->x_c), *columns_of_x = job->in_place ? x : gathered;
     ptrdiff_t b_offset[COLUMNS], c_offset[COLUMNS];
+    ptrdiff_t *kept = &job->kept[thread * FC_THREAD_NUMBERS];
+    const int gathers = !job->in_place && *kept != task / job->filter_blocks;
+    *kept = task / job->filter_blocks;
     for (ptrdiff_t j = 0; j < columns; j++) {
         const ptrdiff_t n = (first + j) / pixels, p = (first + j) % pixels, h = p / c->ow, w = p % c->ow;
         b_offset[j] = job->in_place ? n * c->x_n + (h * c->stride_h + c->tap[0].h) * c->x_h +
                                           (w * c->stride_w + c->tap[0].w) * c->x_w
                                     : j * job->column_step;
         c_offset[j] = n * c->y_n + h * c->y_h + w * c->y_w;
-        if (!job->in_place)
-            gather_column(c, fc_at(c, x, n * c->x_n), p, fc_at(c, gathered, b_offset[j]));
+        if (gathers)
+            gather_column(c, fc_at(c, x, n * c->x_n), p, job->clears, fc_at(c, gathered, b_offset[j]));
     }
     const ptrdiff_t tiles = fc_ceil_div(columns, kernels->dot_columns);
     const ptrdiff_t depth = fc_depth(c), step = (ptrdiff_t)(FC_PIXEL_DEPTH_BYTES / c->element);
@@ -145,15 +163,26 @@ static ptrdiff_t column_step(const fc_correlation *c)
     return (fc_ceil_div(fc_depth(c), line) | 1) * line;
 }
 
-/* Columns are gathered for each block of filters, and multiplied at the pace of loading the weights. */
+/* One pixel's column: its elements, and the runs of several taps in each channel. */
+static double gather_cycles(const fc_correlation *c)
+{
+    ptrdiff_t runs = 0;
+    for (ptrdiff_t t = 1; t < c->taps; t++)
+        runs += c->tap[t].h != c->tap[t - 1].h || c->tap[t].w != c->tap[t - 1].w + 1;
+    return 0.6 * (double)fc_depth(c) + (c->taps > 1 ? 15 * (double)((runs + 1) * c->q) : 0);
+}
+
+/* Columns are gathered once, and multiplied at the pace of loading the weights. */
 double fc_inner_cycles(const fc_correlation *c)
 {
     const double columns = (double)(c->n * c->oh * c->ow), depth = (double)fc_depth(c);
-    const double blocks = (double)fc_ceil_div(c->m, FILTERS);
     const double vectors = (double)c->m * depth / (double)c->kernels->lanes;
-    const double gathered = fc_pixels_are_rows(c) ? 0 : 0.6 * blocks * columns * depth;
+    const double gathered = fc_pixels_are_rows(c) ? 0 : columns * gather_cycles(c);
     const double laid = filters_are_rows(c) ? 0 : (double)c->m * depth;
-    return (double)c->groups * (gathered + laid + 0.5 * vectors + columns * pixel_cycles(c));
+    /* Images from memory come more slowly than to the other ways, which read a channel at a time or copy. */
+    const double bytes = columns * (double)(c->groups * c->q) * (double)c->element;
+    const double far = fc_pixels_are_rows(c) && bytes > FC_GRADIENT_FAR_BYTES ? 0.05 * bytes : 0;
+    return far + (double)c->groups * (gathered + laid + 0.5 * vectors + columns * pixel_cycles(c));
 }
 
 void fc_multiply_inner(const fc_correlation *c, int threads, fc_workspace *workspace)
@@ -161,6 +190,7 @@ void fc_multiply_inner(const fc_correlation *c, int threads, fc_workspace *works
     inner_job job = {
         .c = c,
         .in_place = fc_pixels_are_rows(c),
+        .clears = !fc_taps_stay_inside(c),
         .few_filters = has_few_filters(c),
         .rows = fc_at(c, c->weights, c->tap[0].weight),
         .row_step = c->w_m,
@@ -183,8 +213,11 @@ void fc_multiply_inner(const fc_correlation *c, int threads, fc_workspace *works
     threads = (int)fc_min(threads, tasks);
     job.scratch_bytes = (size_t)(job.columns * job.column_step) * c->element;
     job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
+    job.kept = fc_take(workspace, (size_t)(threads * FC_THREAD_NUMBERS) * sizeof *job.kept);
     if (!workspace->base)
         return;
+    for (int i = 0; i < threads; i++)
+        job.kept[i * FC_THREAD_NUMBERS] = -1;
     if (fresh)
         lay_filters_in_rows(c, job.row_step, fresh);
     fc_parallel_for(threads, tasks, inner_task, &job);
