@@ -140,8 +140,9 @@ enum { FC_GRADIENT_RUN = 32, FC_GRADIENT_STEPS = 256, FC_ROW_CHUNKS = 8, FC_ASKE
 /* Chunks of the depthwise weight gradient, each with its own copy of dw. */
 enum { FC_DEPTHWISE_CHUNKS = 8 };
 
-/* Gradients of outputs that come from memory (a byte of 13 MB took 1.1 times as long as one of 7, of 26 MB 2.1 times). */
-enum { FC_GRADIENT_FAR_BYTES = 12 << 20 };
+/* Images, and gradients of outputs, that come from memory (a byte of 13 MB took 1.1 times as long as one of 7, of 26 MB 2.1
+ * times). */
+enum { FC_FAR_BYTES = 12 << 20 };
 
 /* What its chunks after the first may cost, of the products. */
 #define FC_GRADIENT_CHUNKS_SHARE 0.05

@@ -2,6 +2,7 @@
 #ifndef FC_CONV_DIRECT_H
 #define FC_CONV_DIRECT_H
 
+#include "blocking.h"
 #include "correlation.h"
 #include "image_block.h"
 
@@ -39,6 +40,14 @@ static inline double fc_direct_copy_cycles(const fc_correlation *c)
                        : c->stride_w == 2 ? 7 + 6 * vectors
                                           : 10 + 3 * vectors;
     return (double)(c->q * b.phases) * (25 + (double)(c->oh * (c->stride_h / b.row_step)) * row);
+}
+
+/* What copies take longer of images that come from memory and whose channels lie side by side: each chunk of channels reads
+ * a part of every pixel. */
+static inline double fc_direct_far_cycles(const fc_correlation *c)
+{
+    const double bytes = (double)(c->n * c->groups * c->q) * (double)(c->h * c->w) * (double)c->element;
+    return c->x_w != 1 && bytes > FC_FAR_BYTES ? 0.2 * bytes : 0;
 }
 
 /* One image's outputs of a group from a block to where they belong: vectors, or pixels that lie apart. */

@@ -182,5 +182,6 @@ double fc_direct_pixels_cycles(const fc_correlation *c)
     const double packing = reads_weights_in_place(c) ? 0 : 0.5 * fc_packing_cycles(c);
     const double copied = in_place ? 0 : fc_direct_copy_cycles(c);
     const double turned = stores_in_place(c) ? 0 : fc_direct_turn_cycles(c);
-    return packing + (double)(c->n * c->groups) * (products + copied + turned);
+    const double far = in_place ? 0 : fc_direct_far_cycles(c);
+    return packing + far + (double)(c->n * c->groups) * (products + copied + turned);
 }

@@ -181,7 +181,7 @@ double fc_inner_cycles(const fc_correlation *c)
     const double laid = filters_are_rows(c) ? 0 : (double)c->m * depth;
     /* Images from memory come more slowly than to the other ways, which read a channel at a time or copy. */
     const double bytes = columns * (double)(c->groups * c->q) * (double)c->element;
-    const double far = fc_pixels_are_rows(c) && bytes > FC_GRADIENT_FAR_BYTES ? 0.05 * bytes : 0;
+    const double far = fc_pixels_are_rows(c) && bytes > FC_FAR_BYTES ? 0.05 * bytes : 0;
     return far + (double)c->groups * (gathered + laid + 0.5 * vectors + columns * pixel_cycles(c));
 }
 

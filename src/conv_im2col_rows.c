@@ -32,7 +32,7 @@ double fc_rows_cycles(const fc_correlation *c, const fc_gemm *gemm)
                          (double)fc_ceil_div(gemm->k, fc_min(FC_GRADIENT_STEPS, pixels_of_run(c, c->oh)));
     const double images = (double)(c->n * c->groups), bytes = (double)((c->q + c->m) * (ptrdiff_t)c->element);
     const double products = images * (1.08 * fc_gemm_cycles(gemm) + 60 * calls);
-    return fmax(products, 0.2 * (images * (double)gemm->k * bytes - FC_GRADIENT_FAR_BYTES));
+    return fmax(products, 0.2 * (images * (double)gemm->k * bytes - FC_FAR_BYTES));
 }
 
 /* What is not yet asked for of the next steps. */

@@ -236,13 +236,13 @@ static double bytes_of(const fc_correlation *c, ptrdiff_t channels, ptrdiff_t h,
 
 /* What of so many bytes comes from memory, or goes there: the caches keep a part. Rows of vectors of channels, as NHWC has
  * them, lie so far apart that they come as slowly as they are asked for. */
-static double far_cycles(double bytes) { return 0.9 * fmax(0, bytes - FC_GRADIENT_FAR_BYTES); }
+static double far_cycles(double bytes) { return 0.9 * fmax(0, bytes - FC_FAR_BYTES); }
 
 static double memory_cycles(const fc_correlation *c)
 {
     const double read = bytes_of(c, c->q, c->h, c->w), written = bytes_of(c, c->m, c->oh, c->ow);
     if (c->layout == FC_NHWC)
-        return (read > FC_GRADIENT_FAR_BYTES ? 0.55 * read : 0) + far_cycles(written);
+        return (read > FC_FAR_BYTES ? 0.55 * read : 0) + far_cycles(written);
     return written > FC_ASKED_OUTPUT_BYTES ? 0.1 * written : 0;
 }
 
