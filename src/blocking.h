@@ -137,6 +137,12 @@ enum { FC_GRADIENT_ROW_BYTES = 42 << 10 };
  * 16 to 47 0.9 times). */
 enum { FC_GRADIENT_RUN = 32, FC_GRADIENT_STEPS = 256, FC_ROW_CHUNKS = 8, FC_ASKED_ROW_BYTES = 768 };
 
+/* Depthwise planes that are turned to NHWC: what a block's pixels in and out may take, half of an L2; and its vectors. */
+enum { FC_TURNED_BYTES = 512 << 10, FC_TURNED_VECTORS = 4 };
+
+/* Planes at such a distance share the lines of an L1: to turn a vector of them (32 x 32) took 4 times as long. */
+enum { FC_COLLIDING_BYTES = 4096 };
+
 /* Chunks of the depthwise weight gradient, each with its own copy of dw. */
 enum { FC_DEPTHWISE_CHUNKS = 8 };
 

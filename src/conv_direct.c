@@ -1,6 +1,6 @@
 /* Direct convolution: the micro-kernel reads the image in place, each step of its reduction at a tap's offset; nothing
  * is gathered. Lanes run along a row of pixels, or along output channels, or if it is depthwise along those of all groups,
- * whichever costs less.
+ * which with NCHW are turned for it; whichever costs less.
  */
 #include "conv_direct.h"
 
@@ -29,20 +29,29 @@ static double weight_lanes_cycles(const fc_correlation *c)
     return fmin(fc_direct_weight_pixels_cycles(c), fc_direct_weight_channels_cycles(c));
 }
 
+/* Lanes along groups, as they lie or turned; HUGE_VAL cycles of what is not depthwise. */
+static double groups_cycles(const fc_correlation *c, fc_operation operation)
+{
+    if (fc_serves_depthwise(c))
+        return fc_direct_depthwise_cycles(c, operation);
+    return fc_serves_turned(c) ? fc_turned_cycles(c, operation) : HUGE_VAL;
+}
+
 static int choose_lanes(const fc_correlation *given)
 {
     const fc_correlation c = by_channel(given);
     const double pixels = fc_direct_pixels_cycles(&c), channels = fc_direct_channels_cycles(&c);
-    if (fc_serves_depthwise(&c) && fc_direct_depthwise_cycles(&c, FC_FORWARD) < fmin(pixels, channels) &&
-        !fc_depthwise_sees_padding(&c))
-        return LANES_GROUPS;
+    if (groups_cycles(&c, FC_FORWARD) < fmin(pixels, channels) && !fc_depthwise_sees_padding(&c))
+        return fc_serves_depthwise(&c) ? LANES_GROUPS : FC_WHOLE_OPERATION;
     return channels < pixels ? FC_LANES_CHANNELS : FC_LANES_PIXELS;
 }
 
 static void correlate(const fc_correlation *given, int threads, fc_workspace *workspace)
 {
     const fc_correlation c = by_channel(given);
-    if (c.way == LANES_GROUPS)
+    if (c.way == FC_WHOLE_OPERATION)
+        fc_take(workspace, fc_turned_bytes(&c, threads));
+    else if (c.way == LANES_GROUPS)
         fc_direct_depthwise_correlate(&c, threads, workspace);
     else if (c.way == FC_LANES_PIXELS)
         fc_direct_pixels_correlate(&c, threads, workspace);
@@ -53,7 +62,7 @@ static void correlate(const fc_correlation *given, int threads, fc_workspace *wo
 static void correlate_weights(const fc_correlation *given, int threads, fc_workspace *workspace)
 {
     const fc_correlation c = by_channel(given);
-    if (fc_serves_depthwise(&c) && fc_direct_depthwise_cycles(&c, FC_BACKWARD_WEIGHT) < weight_lanes_cycles(&c))
+    if (groups_cycles(&c, FC_BACKWARD_WEIGHT) < weight_lanes_cycles(&c))
         fc_direct_depthwise_correlate_weights(&c, threads, workspace);
     else if (fc_direct_weight_pixels_cycles(&c) < fc_direct_weight_channels_cycles(&c))
         fc_direct_weight_pixels_correlate(&c, threads, workspace);
@@ -63,7 +72,7 @@ static void correlate_weights(const fc_correlation *given, int threads, fc_works
 
 static const fc_packing *packing(const fc_correlation *c)
 {
-    return c->way == LANES_GROUPS ? NULL : fc_panel_packing((fc_lanes)c->way, FC_BY_CHANNEL);
+    return c->way >= LANES_GROUPS ? NULL : fc_panel_packing((fc_lanes)c->way, FC_BY_CHANNEL);
 }
 
 static const char *refuses(const fc_correlation *given, fc_operation operation)
@@ -77,7 +86,7 @@ static double cycles(const fc_correlation *given, fc_operation operation)
 {
     const fc_correlation c = by_channel(given);
     const double cycles = operation == FC_BACKWARD_WEIGHT ? weight_lanes_cycles(&c) : lanes_cycles(&c);
-    return fc_serves_depthwise(&c) ? fmin(cycles, fc_direct_depthwise_cycles(&c, operation)) : cycles;
+    return fmin(cycles, groups_cycles(&c, operation));
 }
 
 const fc_conv_algorithm fc_algorithm_direct = {
@@ -88,6 +97,7 @@ const fc_conv_algorithm fc_algorithm_direct = {
     .cycles = cycles,
     .choose = choose_lanes,
     .correlate = correlate,
+    .operate = fc_run_turned,
     .correlate_weights = correlate_weights,
     .packing = packing,
 };

@@ -21,13 +21,23 @@ void fc_direct_weight_pixels_correlate(const fc_correlation *c, int threads, fc_
 double fc_direct_weight_channels_cycles(const fc_correlation *c);
 void fc_direct_weight_channels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace);
 
-/* conv_direct_depthwise.c: lanes along the groups of NHWC. */
+/* conv_direct_depthwise.c: lanes along the groups of NHWC; weight gradients of what is turned to it, too. */
 int fc_serves_depthwise(const fc_correlation *c);
 /* Zeros of the padding make a NaN of a weight that is not finite, as the definition has it: then it cannot serve. */
 int fc_depthwise_sees_padding(const fc_correlation *c);
 double fc_direct_depthwise_cycles(const fc_correlation *c, fc_operation operation);
 void fc_direct_depthwise_correlate(const fc_correlation *c, int threads, fc_workspace *workspace);
 void fc_direct_depthwise_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace);
+
+/* Of one image whose channels lie side by side: adds its weight gradient to dw, tap by tap. */
+void fc_depthwise_add_gradient(const fc_correlation *c, char *dw, fc_workspace *workspace);
+
+/* conv_direct_turned.c: depthwise problems of NCHW on small planes, turned to NHWC; all correlations of an operation at once. */
+int fc_serves_turned(const fc_correlation *c);
+double fc_turned_cycles(const fc_correlation *c, fc_operation operation);
+size_t fc_turned_bytes(const fc_correlation *c, int threads);
+fc_status fc_run_turned(const fc_conv *conv, fc_operation operation, const fc_operands *operands, int threads);
+void fc_turned_sum_gradients(const fc_correlation *c, int threads, fc_workspace *workspace);
 
 /* Copying one image's group into padded rows, of the phases that taps reach: planes, rows and vectors, or pixels that lie
  * apart, take their time each. */

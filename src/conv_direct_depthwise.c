@@ -1,4 +1,5 @@
 /* Depthwise convolution of NHWC, and its weight gradient: lanes run along channels, each of which meets its own filter.
+ * (Small planes of NCHW are turned to it: conv_direct_turned.c.)
  *
  * Nothing is copied or packed. Outputs are cut into rectangles, each of which sees the image through the same taps, so
  * that padding is left out rather than read as zeros. (The lanes of the other ways, pixels or filters of one channel,
@@ -39,6 +40,8 @@ int fc_serves_depthwise(const fc_correlation *c)
 
 static int weights_are_finite(const fc_correlation *c)
 {
+    if (c->w_group != 1)
+        return __builtin_isfinite(c->kernels->sum(c->weights, c->groups * c->w_group));
     double sum = 0;
     for (ptrdiff_t t = 0; t < c->taps; t++)
         sum += c->kernels->sum(fc_at(c, c->weights, c->tap[t].weight), c->groups);
@@ -190,21 +193,15 @@ static void gradient_task(void *context, ptrdiff_t chunk, int thread)
     }
 }
 
-/* Whether each of `count` outputs of a row (column) sees the image. */
-static int all_see(const seen_range *range, ptrdiff_t taps, ptrdiff_t count)
+void fc_depthwise_add_gradient(const fc_correlation *c, char *dw, fc_workspace *workspace)
 {
-    for (ptrdiff_t at = 0, end; at < count; at = end) {
-        end = at;
-        for (ptrdiff_t t = 0; t < taps; t++)
-            if (at >= range[t].begin)
-                end = fc_max(end, range[t].end);
-        if (end == at)
-            return 0;
-    }
-    return 1;
+    depthwise_job job = {.c = c};
+    lay_out(&job, 1, workspace);
+    const fc_weight_unit image = {.images = 1, .rows = c->oh};
+    accumulate_unit(&job, &image, dw, 0);
 }
 
-static void sum_gradients(const fc_correlation *c, int threads, fc_workspace *workspace, int *misses_padding)
+static void sum_gradients(const fc_correlation *c, int threads, fc_workspace *workspace)
 {
     depthwise_job job = {.c = c};
     const ptrdiff_t rows = fc_max(1, fc_min(FC_GRADIENT_PIXELS / c->ow, fc_ceil_div(c->n * c->oh, FC_DEPTHWISE_CHUNKS)));
@@ -216,25 +213,51 @@ static void sum_gradients(const fc_correlation *c, int threads, fc_workspace *wo
     fc_clear_partials(&job.partials, threads);
     fc_parallel_for(threads, job.partials.chunks, gradient_task, &job);
     fc_sum_partials(&job.partials, c, threads);
-    *misses_padding = !fc_taps_stay_inside(c) && (!weights_are_finite(c) || !all_see(job.rows_seen, c->taps, c->oh) ||
-                                                  !all_see(job.columns_seen, c->taps, c->ow));
+}
+
+/* Whether each output of a row (column) sees the image. */
+static int all_see(const fc_correlation *c, int columns)
+{
+    const ptrdiff_t outputs = columns ? c->ow : c->oh;
+    for (ptrdiff_t at = 0, seen; at < outputs; at = seen) {
+        seen = at;
+        for (ptrdiff_t t = 0; t < c->taps; t++) {
+            ptrdiff_t begin, end;
+            if (columns)
+                fc_valid_outputs(c->ow, c->stride_w, c->tap[t].w, c->w, &begin, &end);
+            else
+                fc_valid_outputs(c->oh, c->stride_h, c->tap[t].h, c->h, &begin, &end);
+            if (at >= begin)
+                seen = fc_max(seen, end);
+        }
+        if (seen == at)
+            return 0;
+    }
+    return 1;
 }
 
 /* Zeros of the padding make a NaN of a dy that is not finite: then dw, which is not either, is computed again with them; and
  * where dy may be so unseen. */
+static int misses_padding(const fc_correlation *c)
+{
+    return !fc_taps_stay_inside(c) && (!weights_are_finite(c) || !all_see(c, 0) || !all_see(c, 1));
+}
+
 void fc_direct_depthwise_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace)
 {
-    int misses_padding = 0;
     const size_t begin = workspace->used;
     fc_workspace again = {0};
     fc_direct_weight_pixels_correlate(c, threads, &again);
     fc_take(workspace, again.used);
     const size_t end = workspace->used;
     workspace->used = begin;
-    sum_gradients(c, threads, workspace, &misses_padding);
+    if (fc_serves_depthwise(c))
+        sum_gradients(c, threads, workspace);
+    else
+        fc_turned_sum_gradients(c, threads, workspace);
     if (workspace->used < end)
         workspace->used = end;
-    if (misses_padding) {
+    if (workspace->base && misses_padding(c)) {
         again = (fc_workspace){.base = workspace->base + begin};
         fc_direct_weight_pixels_correlate(c, threads, &again);
     }

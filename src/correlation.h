@@ -96,9 +96,14 @@ typedef struct {
     double (*cycles)(const fc_correlation *c, fc_operation operation);        /* of one thread */
     int (*choose)(const fc_correlation *c);  /* of several ways to correlate the cheapest, for c->way; or NULL */
     void (*correlate)(const fc_correlation *c, int threads, fc_workspace *workspace);
+    /* Of a way FC_WHOLE_OPERATION; `correlate` then only adds up sizes. */
+    fc_status (*operate)(const fc_conv *conv, fc_operation operation, const fc_operands *operands, int threads);
     void (*correlate_weights)(const fc_correlation *c, int threads, fc_workspace *workspace);
     const fc_packing *(*packing)(const fc_correlation *c);
 } fc_conv_algorithm;
+
+/* A way that takes all correlations of an operation at once. */
+enum { FC_WHOLE_OPERATION = 16 };
 
 /* To be asked once a correlation, before it runs or packs: to estimate takes a small layer longer than to begin. */
 static inline void fc_choose_way(fc_correlation *c, const fc_conv_algorithm *algorithm, fc_operation operation)
