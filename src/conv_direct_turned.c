@@ -46,9 +46,10 @@ typedef struct {
     channel_blocks blocks;
     ptrdiff_t in_h, in_w, out_pixels;
     int covers;                /* correlations write all of dx */
+    int threads;
     size_t in_bytes, out_bytes, task_bytes, scratch_bytes;
     char *weights;             /* tap by tap, for each block of channels */
-    char *taps, *scratch;
+    char *scratch;
 } turned_job;
 
 /* What the list of rectangles takes (conv_direct_depthwise.c). */
@@ -66,6 +67,7 @@ static void lay_out(turned_job *job, int threads, fc_workspace *workspace)
     const double pixels = (double)(job->in_h * job->in_w + job->out_pixels);
     job->blocks = blocks_of(p->c, job->kernels, most_vectors(job->kernels, job->element, pixels),
                             threads > 1 ? fc_ceil_div(4 * threads, p->n) : 1);
+    job->threads = (int)fc_min(threads, p->n * job->blocks.count);
     fc_workspace sizes = {0};
     fc_take(&sizes, (size_t)(job->in_h * job->in_w * job->blocks.widest) * job->element);
     job->in_bytes = sizes.used;
@@ -76,9 +78,8 @@ static void lay_out(turned_job *job, int threads, fc_workspace *workspace)
     fc_take(&sizes, (size_t)(p->kh * p->kw) * sizeof(fc_tap));
     job->scratch_bytes = sizes.used;
     job->weights = fc_take(workspace, (size_t)(p->c * p->kh * p->kw) * job->element);
-    job->scratch = fc_take_scratch(workspace, threads, &job->scratch_bytes);
+    job->scratch = fc_take_scratch(workspace, job->threads, &job->scratch_bytes);
 }
-
 
 static void turn_weights(const turned_job *job)
 {
@@ -166,8 +167,7 @@ fc_status fc_run_turned(const fc_conv *conv, fc_operation operation, const fc_op
     fc_workspace workspace = {.base = base};
     lay_out(&job, threads, &workspace);
     turn_weights(&job);
-    const ptrdiff_t tasks = conv->n * job.blocks.count;
-    fc_parallel_for((int)fc_min(threads, tasks), tasks, turned_task, &job);
+    fc_parallel_for(job.threads, conv->n * job.blocks.count, turned_task, &job);
     fc_workspace_release(base);
     return FC_OK;
 }
@@ -245,19 +245,25 @@ void fc_turned_sum_gradients(const fc_correlation *c, int threads, fc_workspace 
     }
 }
 
-static double planes_of(const fc_correlation *c) { return (double)(c->h * c->w) + (double)c->y_c; }
+/* Pixels of a plane in and out. Of an input gradient's phase, planes are what lies between channels of dx; a view of dy says
+ * less of its planes, or more. */
+static double planes_of(const fc_correlation *c)
+{
+    return (double)(c->h * c->w) + (double)fc_max(c->oh * c->ow, c->y_c);
+}
 
 int fc_serves_turned(const fc_correlation *c)
 {
     return c->layout == FC_NCHW && c->groups > 1 && c->m == 1 && c->q == 1 && c->x_w == 1 &&
-           most_vectors(c->kernels, c->element, planes_of(c)) >= 1;
+           most_vectors(c->kernels, c->element, planes_of(c)) >= 1 && list_bytes(c->w_group) <= FC_TURNED_BYTES;
 }
 
 size_t fc_turned_bytes(const fc_correlation *c, int threads)
 {
     const ptrdiff_t lanes = c->kernels->lanes, most = most_vectors(c->kernels, c->element, planes_of(c));
-    const double channels = (double)(fc_min(most, fc_ceil_div(c->groups, lanes)) * lanes);
-    const size_t bytes = (size_t)(planes_of(c) * channels) * c->element + 6 * (size_t)c->taps * sizeof(fc_tap) + 512;
+    /* Two vectors where a last channel would be a block of its own. */
+    const double channels = (double)(fc_min(fc_max(2, most), fc_ceil_div(c->groups, lanes)) * lanes);
+    const size_t bytes = (size_t)(planes_of(c) * channels) * c->element + 2 * list_bytes(c->w_group);
     return (size_t)(c->groups * c->w_group) * c->element + (size_t)threads * fc_scratch_step(bytes, threads);
 }
 

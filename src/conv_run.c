@@ -169,7 +169,7 @@ fc_status fc_run_operation(const fc_conv *conv, fc_operation operation, const ch
         /* The first phase wakes the threads for all: a few share what would not pay for waking them in each. */
         const int useful = fc_useful_threads(threads, FC_MAX_THREADS, seconds / (double)fc_ceil_div(count, 4));
         if (c.way == FC_WHOLE_OPERATION) {
-            status = algorithm->operate(conv, operation, operands, useful);
+            status = algorithm->operate(conv, operation, operands, fc_useful_threads(threads, FC_MAX_THREADS, seconds));
             break;
         }
         if (held)

@@ -113,3 +113,23 @@ def test_images_as_large_as_their_filters(rng, isa, channels):
             np.testing.assert_array_equal(fastconv.conv2d(x[:images], w, b, groups=channels, algo="direct"), exact)
             dx = fastconv.conv2d_backward_input(exact, w, (images, channels, 3, 3), groups=channels, algo="direct")
         np.testing.assert_array_equal(dx, reference.conv2d_backward(exact, x[:images], w, groups=channels)[0])
+
+
+@pytest.mark.parametrize("size", [60, 70, 80, 100])
+def test_gradients_of_views_of_large_planes(rng, isa, size):
+    """Strides of dy do not tell how large its planes are."""
+    x, w, _ = operands(rng, 64, np.float32, (size, size))
+    x = x[:1]
+    dy = rng.integers(-4, 5, (1, 128, size, size)).astype(np.float32)
+    for view in (np.broadcast_to(dy[:, :1], x.shape), dy[:, 63::-1], dy[:, ::2]):
+        ours = fastconv.conv2d_backward(view, x, w, padding=1, groups=64, algo="direct")
+        theirs = reference.conv2d_backward(view, x, w, padding=1, groups=64)
+        for gradient, expected in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(gradient, expected)
+
+
+def test_kernels_of_very_many_taps(rng):
+    w = rng.integers(-4, 5, (2, 1, 301, 301)).astype(np.float32)
+    x = rng.integers(-4, 5, (1, 2, 5, 5)).astype(np.float32)
+    y = fastconv.conv2d(x, w, padding=150, groups=2, algo="direct")
+    np.testing.assert_array_equal(y, reference.conv2d(x, w, padding=150, groups=2))
