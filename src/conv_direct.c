@@ -49,9 +49,7 @@ static int choose_lanes(const fc_correlation *given)
 static void correlate(const fc_correlation *given, int threads, fc_workspace *workspace)
 {
     const fc_correlation c = by_channel(given);
-    if (c.way == FC_WHOLE_OPERATION)
-        fc_take(workspace, fc_turned_bytes(&c, threads));
-    else if (c.way == LANES_GROUPS)
+    if (c.way == LANES_GROUPS)
         fc_direct_depthwise_correlate(&c, threads, workspace);
     else if (c.way == FC_LANES_PIXELS)
         fc_direct_pixels_correlate(&c, threads, workspace);
@@ -97,7 +95,7 @@ const fc_conv_algorithm fc_algorithm_direct = {
     .cycles = cycles,
     .choose = choose_lanes,
     .correlate = correlate,
-    .operate = fc_run_turned,
+    .operate = fc_turned_operate,
     .correlate_weights = correlate_weights,
     .packing = packing,
 };

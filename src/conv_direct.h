@@ -35,8 +35,8 @@ void fc_depthwise_add_gradient(const fc_correlation *c, char *dw, fc_workspace *
 /* conv_direct_turned.c: depthwise problems of NCHW on small planes, turned to NHWC; all correlations of an operation at once. */
 int fc_serves_turned(const fc_correlation *c);
 double fc_turned_cycles(const fc_correlation *c, fc_operation operation);
-size_t fc_turned_bytes(const fc_correlation *c, int threads);
-fc_status fc_run_turned(const fc_conv *conv, fc_operation operation, const fc_operands *operands, int threads);
+void fc_turned_operate(const fc_conv *conv, fc_operation operation, const fc_operands *operands, int threads,
+                       fc_workspace *workspace);
 void fc_turned_sum_gradients(const fc_correlation *c, int threads, fc_workspace *workspace);
 
 /* Copying one image's group into padded rows, of the phases that taps reach: planes, rows and vectors, or pixels that lie

@@ -156,20 +156,15 @@ static void turned_task(void *context, ptrdiff_t task, int thread)
                                 channels, job->out_pixels, channels);
 }
 
-fc_status fc_run_turned(const fc_conv *conv, fc_operation operation, const fc_operands *operands, int threads)
+void fc_turned_operate(const fc_conv *conv, fc_operation operation, const fc_operands *operands, int threads,
+                       fc_workspace *workspace)
 {
     turned_job job = {.conv = conv, .operation = operation, .operands = operands};
-    fc_workspace sizes = {0};
-    lay_out(&job, threads, &sizes);
-    char *base = fc_workspace_acquire(sizes.used);
-    if (!base)
-        return FC_NO_MEMORY;
-    fc_workspace workspace = {.base = base};
-    lay_out(&job, threads, &workspace);
+    lay_out(&job, threads, workspace);
+    if (!workspace->base)
+        return;
     turn_weights(&job);
     fc_parallel_for(job.threads, conv->n * job.blocks.count, turned_task, &job);
-    fc_workspace_release(base);
-    return FC_OK;
 }
 
 /* The weight gradient: chunks of images, which the problem alone decides, and blocks of channels; what the images of a chunk
@@ -256,15 +251,6 @@ int fc_serves_turned(const fc_correlation *c)
 {
     return c->layout == FC_NCHW && c->groups > 1 && c->m == 1 && c->q == 1 && c->x_w == 1 &&
            most_vectors(c->kernels, c->element, planes_of(c)) >= 1 && list_bytes(c->w_group) <= FC_TURNED_BYTES;
-}
-
-size_t fc_turned_bytes(const fc_correlation *c, int threads)
-{
-    const ptrdiff_t lanes = c->kernels->lanes, most = most_vectors(c->kernels, c->element, planes_of(c));
-    /* Two vectors where a last channel would be a block of its own. */
-    const double channels = (double)(fc_min(fc_max(2, most), fc_ceil_div(c->groups, lanes)) * lanes);
-    const size_t bytes = (size_t)(planes_of(c) * channels) * c->element + 2 * list_bytes(c->w_group);
-    return (size_t)(c->groups * c->w_group) * c->element + (size_t)threads * fc_scratch_step(bytes, threads);
 }
 
 /* A vector of pixels is turned with its channels by shuffles, unless planes so far apart share the lines of an L1; taps meet

@@ -61,22 +61,20 @@ static void fill_input_gradient(const fc_conv *p, const fc_operands *operands, i
     fc_parallel_for(fc_useful_threads(threads, planes, seconds), planes, fill_plane, &job);
 }
 
-static fc_status run_correlation(const fc_correlation *c, fc_operation operation, const fc_conv_algorithm *algorithm,
-                                 int threads)
+static fc_status run_correlation(const fc_conv *conv, fc_operation operation, const fc_operands *operands,
+                                 const fc_correlation *c, const fc_conv_algorithm *algorithm, int threads)
 {
-    void (*run)(const fc_correlation *, int, fc_workspace *) =
-        operation == FC_BACKWARD_WEIGHT ? algorithm->correlate_weights : algorithm->correlate;
     /* To plan takes a small layer as long as to begin: what the last call has left is mostly enough. */
     fc_workspace workspace = fc_workspace_kept();
     void *block = workspace.base;
-    run(c, threads, &workspace);
+    fc_drive(conv, operation, operands, c, algorithm, threads, &workspace);
     if (!workspace.base) {
         fc_workspace_release(block);
         block = fc_workspace_acquire(workspace.used);
         if (!block)
             return FC_NO_MEMORY;
         workspace = (fc_workspace){.base = block};
-        run(c, threads, &workspace);
+        fc_drive(conv, operation, operands, c, algorithm, threads, &workspace);
     }
     fc_workspace_release(block);
     return FC_OK;
@@ -99,7 +97,7 @@ static ptrdiff_t next_cut(const fc_correlation *c, ptrdiff_t i, int columns)
 
 /* A correlation with step 1 that leaves out what lies beyond the plane instead of reading zeros there: by rectangles of
  * y, each with the taps that find something to read. */
-static fc_status run_without_padding(const fc_correlation *c, int threads)
+static fc_status run_without_padding(const fc_conv *conv, const fc_operands *operands, const fc_correlation *c, int threads)
 {
     fc_tap *tap = malloc((size_t)c->taps * sizeof *tap);
     if (!tap)
@@ -120,7 +118,7 @@ static fc_status run_without_padding(const fc_correlation *c, int threads)
             }
             if (part.taps) {
                 fc_choose_way(&part, &fc_algorithm_im2col, FC_BACKWARD_INPUT);
-                status = run_correlation(&part, FC_BACKWARD_INPUT, &fc_algorithm_im2col, threads);
+                status = run_correlation(conv, FC_BACKWARD_INPUT, operands, &part, &fc_algorithm_im2col, threads);
             } else {
                 fill_with_bias(&part);
             }
@@ -169,15 +167,16 @@ fc_status fc_run_operation(const fc_conv *conv, fc_operation operation, const ch
         /* The first phase wakes the threads for all: a few share what would not pay for waking them in each. */
         const int useful = fc_useful_threads(threads, FC_MAX_THREADS, seconds / (double)fc_ceil_div(count, 4));
         if (c.way == FC_WHOLE_OPERATION) {
-            status = algorithm->operate(conv, operation, operands, fc_useful_threads(threads, FC_MAX_THREADS, seconds));
+            const int all = fc_useful_threads(threads, FC_MAX_THREADS, seconds);
+            status = run_correlation(conv, operation, operands, &c, algorithm, all);
             break;
         }
         if (held)
             status = fc_hold_weights(operands->packed, algorithm->packing(&c), &c, threads);
         if (status == FC_OK)
-            status = run_correlation(&c, operation, algorithm, useful);
+            status = run_correlation(conv, operation, operands, &c, algorithm, useful);
         if (status == FC_OK && operation == FC_BACKWARD_INPUT && spreads_weights(conv, &c))
-            status = run_without_padding(&c, useful);
+            status = run_without_padding(conv, operands, &c, useful);
     }
     free(tap);
     return status;

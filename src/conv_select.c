@@ -51,8 +51,7 @@ static void assess(const fc_conv *conv, fc_operation operation, const fc_conv_al
         if (want_workspace) {
             fc_workspace sizes = {0};
             fc_choose_way(&c, algorithm, operation);
-            (operation == FC_BACKWARD_WEIGHT ? algorithm->correlate_weights : algorithm->correlate)(&c, threads,
-                                                                                                    &sizes);
+            fc_drive(conv, operation, &operands, &c, algorithm, threads, &sizes);
             record->workspace = sizes.used > record->workspace ? sizes.used : record->workspace;
         }
     }

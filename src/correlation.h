@@ -96,8 +96,9 @@ typedef struct {
     double (*cycles)(const fc_correlation *c, fc_operation operation);        /* of one thread */
     int (*choose)(const fc_correlation *c);  /* of several ways to correlate the cheapest, for c->way; or NULL */
     void (*correlate)(const fc_correlation *c, int threads, fc_workspace *workspace);
-    /* Of a way FC_WHOLE_OPERATION; `correlate` then only adds up sizes. */
-    fc_status (*operate)(const fc_conv *conv, fc_operation operation, const fc_operands *operands, int threads);
+    /* In the place of `correlate`, of the way FC_WHOLE_OPERATION. */
+    void (*operate)(const fc_conv *conv, fc_operation operation, const fc_operands *operands, int threads,
+                    fc_workspace *workspace);
     void (*correlate_weights)(const fc_correlation *c, int threads, fc_workspace *workspace);
     const fc_packing *(*packing)(const fc_correlation *c);
 } fc_conv_algorithm;
@@ -109,6 +110,19 @@ enum { FC_WHOLE_OPERATION = 16 };
 static inline void fc_choose_way(fc_correlation *c, const fc_conv_algorithm *algorithm, fc_operation operation)
 {
     c->way = algorithm->choose && operation != FC_BACKWARD_WEIGHT ? algorithm->choose(c) : 0;
+}
+
+/* Runs a correlation, or the operation that it stands for, in the way that it has chosen. */
+static inline void fc_drive(const fc_conv *conv, fc_operation operation, const fc_operands *operands,
+                            const fc_correlation *c, const fc_conv_algorithm *algorithm, int threads,
+                            fc_workspace *workspace)
+{
+    if (operation == FC_BACKWARD_WEIGHT)
+        algorithm->correlate_weights(c, threads, workspace);
+    else if (c->way == FC_WHOLE_OPERATION)
+        algorithm->operate(conv, operation, operands, threads, workspace);
+    else
+        algorithm->correlate(c, threads, workspace);
 }
 
 extern const fc_conv_algorithm fc_algorithm_direct, fc_algorithm_im2col;
