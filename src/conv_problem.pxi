@@ -1,4 +1,4 @@
-"""Convolutions: one problem and its three passes; with weights that are held, one that images alone are new to."""
+"""Convolutions: one problem and its passes, weights that are held, and a forward pass that is ready but for images."""
 
 cdef class PackedWeights:
     """One convolution's weights, packed for each algorithm when a call first takes it."""

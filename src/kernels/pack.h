@@ -78,6 +78,19 @@ FC_INLINE vec FC_NAME(load_every)(const real *p, const int stride, const int n)
     return vevens(vload_n(p, left < LANES ? left : LANES), vload_n(p + LANES - 1, left < LANES ? 0 : left - LANES + 1));
 }
 
+/* Vectors that hold `rows` rows of `count` elements, turned: element j of each is stored as a row, at to + j*step. */
+FC_INLINE void FC_NAME(store_turned)(real *to, ptrdiff_t step, vec v[LANES], const int rows, const int count)
+{
+    vtranspose(v);
+    if (rows == LANES && count == LANES)
+        FC_UNROLL
+        for (int j = 0; j < LANES; j++)
+            vstore(to + j * step, v[j]);
+    else
+        for (int j = 0; j < count; j++)
+            vstore_n(to + j * step, v[j], rows);
+}
+
 /* A vector of rows, by transposes; `step` of each is 0 if it is all zero, and else `stride`. */
 FC_INLINE void FC_NAME(pack_rows)(real *to, ptrdiff_t dst_step, const real *const row[LANES],
                                   const ptrdiff_t step[LANES], const int used, const int stride, ptrdiff_t count)
@@ -90,14 +103,7 @@ FC_INLINE void FC_NAME(pack_rows)(real *to, ptrdiff_t dst_step, const real *cons
             v[j] = FC_NAME(load_every)(row[j] + i * step[j], stride, steps);
             __builtin_prefetch(row[j] + i * step[j] + 16 * LANES);
         }
-        vtranspose(v);
-        if (used == LANES && steps == LANES)
-            FC_UNROLL
-            for (int s = 0; s < LANES; s++)
-                vstore(to + (i + s) * dst_step, v[s]);
-        else
-            for (int s = 0; s < steps; s++)
-                vstore_n(to + (i + s) * dst_step, v[s], used);
+        FC_NAME(store_turned)(to + i * dst_step, dst_step, v, used, steps);
     }
 }
 
@@ -182,14 +188,7 @@ FC_INLINE void FC_NAME(turn_rows)(real *to, ptrdiff_t step, const real *from, pt
         FC_UNROLL
         for (int i = 0; i < LANES; i++)
             v[i] = i >= rows ? (vec){0} : count == LANES ? vload(from + i * ld + j) : vload_n(from + i * ld + j, count);
-        vtranspose(v);
-        if (rows == LANES && count == LANES)
-            FC_UNROLL
-            for (int i = 0; i < LANES; i++)
-                vstore(to + (j + i) * step, v[i]);
-        else
-            for (int i = 0; i < count; i++)
-                vstore_n(to + (j + i) * step, v[i], rows);
+        FC_NAME(store_turned)(to + j * step, step, v, rows, count);
     }
 }
 
