@@ -25,9 +25,9 @@ enum { FC_WINOGRAD_PACK_BYTES = 18 << 10, FC_WINOGRAD_APART_BYTES = 52 << 10 };
  * too (VGG 1_2 1.1 times faster, 2_2 1.0 to 1.07; with 18 MB of filters such blocks are 0.9 times as fast). */
 enum { FC_WINOGRAD_FEW_FILTERS = 3 << 20, FC_WINOGRAD_FEW_PRODUCTS = 3024 };
 
-/* Tiles, at least, of each of two blocks of one panel of filters (two threads 1.2 to 1.5 times faster, one 0.95 to 1.05; with
- * 4 tiles 0.6 to 0.9). */
-enum { FC_WINOGRAD_FEWEST_TILES = 8 };
+/* Tiles, at least, of each of two blocks of few panels of filters (two threads 1.2 to 1.5 times faster, one 0.95 to 1.05;
+ * with 4 tiles 0.6 to 0.9); and transformed filters, at most, that both threads of two blocks read from a cache. */
+enum { FC_WINOGRAD_FEWEST_TILES = 8, FC_WINOGRAD_NEAR_BYTES = 8 << 20 };
 
 /* F(3x3,5x5) is within the error bound of "auto" with short rounding chains alone: channels, or tiles of a weight gradient,
  * between two visits of the products (100 tiles in one chain: RMS 2.0e-6), channels in all (1.3e-6 to 1.5e-6 with 256, 1.6e-6

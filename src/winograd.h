@@ -38,8 +38,15 @@ int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *c, int m, 
 /* F(3x3,5x5), whose rounding chains must be short. */
 static inline int fc_winograd_sums_briefly(const fc_winograd_plan *plan) { return plan->size == 7; }
 const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation, int m, int r);
+
+/* winograd_cost.c */
 double fc_winograd_cycles(const fc_correlation *c, int m, int r);
 double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r);
+/* Whether two threads end sooner with two blocks than with one, where each transforms the whole image for its panels of
+ * filters. */
+int fc_winograd_pays_in_halves(const fc_winograd_plan *plan);
+/* Whether to read held transformed filters takes longer than to transform packed ones for each block. */
+int fc_winograd_streams_longer(const fc_winograd_plan *plan);
 
 /* An odd number of cache lines: channels, tiles and points must not share the sets of a cache. */
 static inline ptrdiff_t fc_odd_lines(const fc_correlation *c, ptrdiff_t elements)

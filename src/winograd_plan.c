@@ -1,11 +1,7 @@
-/* Which problems Winograd convolution serves, how it cuts them into blocks, and what that costs. */
+/* Which problems Winograd convolution serves, and how it cuts them into blocks. */
 #include "winograd.h"
 
-#include <math.h>
-
 #include "blocking.h"
-#include "pack_weights.h"
-#include "winograd_sums.h"
 
 /* Puts each tap at its place in its phase's r x r square; 0 if there is none. A stride s is one of 1 over the s*s
  * phases of the image, each seen by every s-th tap: s*s times the channels, with smaller filters. */
@@ -36,8 +32,18 @@ static int place_taps(fc_winograd_plan *plan)
     return r == 3 || last >= 3;
 }
 
-/* The fewest blocks: some for threads to share if there is one panel of filters, and tiles are enough; or an odd number of
- * few, and both blocks have tiles enough to pay for filters that are transformed beforehand. */
+static fc_winograd_filters plan_filters(const fc_winograd_plan *plan)
+{
+    const fc_correlation *c = &plan->c;
+    const ptrdiff_t width = c->kernels->tile_columns, lanes = c->kernels->lanes;
+    const ptrdiff_t block = fc_winograd_sums_briefly(plan) ? FC_WINOGRAD_SHORT_DEPTH : FC_WINOGRAD_DEPTH_BLOCK;
+    const ptrdiff_t depth_blocks = fc_min(c->q, fc_ceil_div(plan->channels, block));
+    const ptrdiff_t step = fc_odd_lines(c, fc_ceil_div(c->q, depth_blocks) * plan->phases * width + lanes);
+    return (fc_winograd_filters){fc_ceil_div(c->m, width), depth_blocks, step, plan->points * step};
+}
+
+/* The fewest blocks: some for threads to share if there is one panel of filters, and tiles are enough; or where the image
+ * takes long beside the filters; or an odd number of few, and both blocks have tiles enough to pay for their filters. */
 static ptrdiff_t fewest_blocks(const fc_winograd_plan *plan)
 {
     const fc_correlation *c = &plan->c;
@@ -46,6 +52,8 @@ static ptrdiff_t fewest_blocks(const fc_winograd_plan *plan)
     const int fill_registers = tiles >= 4 * c->kernels->tile_rows;
     if (panels == 1)
         return fill_registers ? 4 : fc_max(1, fc_min(2, tiles / FC_WINOGRAD_FEWEST_TILES));
+    if (c->groups == 1 && plan->rows > 1 && tiles >= 2 * FC_WINOGRAD_FEWEST_TILES && fc_winograd_pays_in_halves(plan))
+        return 2;
     return panels < 8 && panels % 2 && fill_registers ? 2 : 1;
 }
 
@@ -68,18 +76,9 @@ static ptrdiff_t choose_blocks(const fc_winograd_plan *plan)
 static void plan_steps(fc_winograd_plan *plan)
 {
     const fc_correlation *c = &plan->c;
-    const ptrdiff_t width = c->kernels->tile_columns, lanes = c->kernels->lanes;
-    const ptrdiff_t block = fc_winograd_sums_briefly(plan) ? FC_WINOGRAD_SHORT_DEPTH : FC_WINOGRAD_DEPTH_BLOCK;
-    const ptrdiff_t depth_blocks = fc_min(c->q, fc_ceil_div(plan->channels, block));
     plan->image_ld = fc_odd_lines(c, plan->channels);
     plan->image_step = fc_odd_lines(c, plan->most_tiles * plan->image_ld);
-    plan->product_step = fc_odd_lines(c, plan->most_tiles * width);
-    plan->filters = (fc_winograd_filters){
-        .panels = fc_ceil_div(c->m, width),
-        .depth_blocks = depth_blocks,
-        .point_step = fc_odd_lines(c, fc_ceil_div(c->q, depth_blocks) * plan->phases * width + lanes),
-    };
-    plan->filters.panel_step = plan->points * plan->filters.point_step;
+    plan->product_step = fc_odd_lines(c, plan->most_tiles * c->kernels->tile_columns);
 }
 
 /* Of the last tile of a side, which has as many outputs as are left for it; 0 if it is a whole one. */
@@ -87,34 +86,6 @@ static int edge_points(const fc_winograd_plan *plan, ptrdiff_t outputs)
 {
     const int left = (int)(outputs % plan->m);
     return left && fc_winograd_has_edges(plan->size) ? left + plan->r - 1 : 0;
-}
-
-/* Cycles of a group: of all products, by register tiles and vectors of filters, with 110 for each call, and as many where
- * the sums are visited again; */
-static double product_cycles(const fc_winograd_plan *plan)
-{
-    const fc_correlation *c = &plan->c;
-    const double tiles = (double)(plan->rows / plan->blocks * plan->tiles_w) * fc_winograd_points_share(plan);
-    const double tile_panels = ceil(tiles / c->kernels->tile_rows);
-    const double calls = 110 * (double)(plan->filters.depth_blocks * plan->filters.panels);
-    const double step = fc_tile_step_cycles(tiles / tile_panels) * (double)fc_ceil_div(c->m, c->kernels->lanes) / 2;
-    return (double)plan->points * (double)plan->blocks * tile_panels * (step * (double)plan->channels + calls);
-}
-
-/* of the transform of packed filters for each block; */
-static double transform_cycles(const fc_winograd_plan *plan)
-{
-    const double filters = (double)plan->c.m * (double)plan->channels * (double)plan->blocks;
-    return filters * (double)plan->points * 3.5 / (double)plan->c.kernels->lanes;
-}
-
-/* and of filters transformed beforehand that no cache keeps, which are multiplied no faster than they are read: 3 and 6.7
- * bytes a cycle were measured on two CPUs. */
-static double streaming_cycles(const fc_winograd_plan *plan)
-{
-    const double bytes = (double)fc_winograd_filter_bytes(plan);
-    const double groups = (double)plan->c.groups;
-    return plan->c.held && bytes > FC_WINOGRAD_FILTER_BYTES ? bytes * (double)plan->blocks / 4.5 / groups : 0;
 }
 
 int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *given, int m, int r)
@@ -131,6 +102,7 @@ int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *given, int
     if (fc_winograd_points_share(plan) > 0.94)
         plan->edge_h = plan->edge_w = 0;
     plan->rows = c->n * plan->tiles_h;
+    plan->filters = plan_filters(plan);
     plan->blocks = choose_blocks(plan);
     const ptrdiff_t rows = fc_ceil_div(plan->rows, plan->blocks);
     plan->most_tiles = rows * plan->tiles_w;
@@ -139,8 +111,7 @@ int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *given, int
         return 0;
     plan->image_rows = fc_max(1, fc_min(fc_min(rows, plan->tiles_h), (ptrdiff_t)(FC_IMAGE_BLOCK_BYTES / row_bytes)));
     plan_steps(plan);
-    const double streaming = streaming_cycles(plan);
-    plan->holds_taps = streaming > 0 && product_cycles(plan) + transform_cycles(plan) < streaming;
+    plan->holds_taps = fc_winograd_streams_longer(plan);
     const ptrdiff_t scratch = plan->points * (plan->image_step + plan->product_step) + plan->filters.panel_step +
                               c->kernels->lanes * m * c->ow + (ptrdiff_t)(fc_winograd_image_bytes(plan) / c->element);
     return scratch <= (FC_SCRATCH_LIMIT - FC_WINOGRAD_SMALL_SCRATCH) / (ptrdiff_t)c->element;
@@ -218,91 +189,3 @@ const char *fc_winograd_refusal(const fc_correlation *c, fc_operation operation,
     return NULL;
 }
 
-/* Of a vector of channels of x, to lay its pixels side by side: those of phases lie apart, and where phases have different
- * edges come one by one. */
-static double side_by_side_cycles(const fc_winograd_plan *plan)
-{
-    const double rows = (double)(plan->c.n * (plan->tiles_h * plan->m + plan->r - 1));
-    const double columns = (double)(plan->tiles_w * plan->m + plan->r - 1);
-    if (plan->phases == 1)
-        return rows * (80 + 7 * columns);
-    return rows * (230 + 14 * columns) * (plan->c.stride_w <= 2 && plan->c.x_w == 1 ? 1 : 2);
-}
-
-static double bytes_of(const fc_correlation *c, ptrdiff_t channels, ptrdiff_t h, ptrdiff_t w)
-{
-    return (double)(c->n * c->groups * channels) * (double)(h * w) * (double)c->element;
-}
-
-/* What of so many bytes comes from memory, or goes there: the caches keep a part. Rows of vectors of channels, as NHWC has
- * them, lie so far apart that they come as slowly as they are asked for. */
-static double far_cycles(double bytes) { return 0.9 * fmax(0, bytes - FC_FAR_BYTES); }
-
-static double memory_cycles(const fc_correlation *c)
-{
-    const double read = bytes_of(c, c->q, c->h, c->w), written = bytes_of(c, c->m, c->oh, c->ow);
-    if (c->layout == FC_NHWC)
-        return (read > FC_FAR_BYTES ? 0.55 * read : 0) + far_cycles(written);
-    return written > FC_ASKED_OUTPUT_BYTES ? 0.1 * written : 0;
-}
-
-/* Transforms are counted by their loads, stores and sums; and what a problem takes however small: without it Winograd was
- * taken where direct kernels need two thirds of its time. */
-double fc_winograd_cycles(const fc_correlation *c, int m, int r)
-{
-    fc_winograd_plan plan;
-    fc_winograd_plan_of(&plan, c, m, r);
-    const double lanes = (double)c->kernels->lanes, points = (double)plan.points, q = (double)plan.channels;
-    const double tiles = (double)(plan.rows * plan.tiles_w) * fc_winograd_points_share(&plan);
-    const double vectors = (double)fc_ceil_div(plan.channels, c->kernels->lanes);
-    const double image = vectors * (tiles * points * 4.5 + side_by_side_cycles(&plan));
-    /* Packed, and put in its place; taps that lie apart are turned first. */
-    const double square = (double)(r * r * (plan.full ? 1 : 2)) * 7.5 / lanes + (fc_taps_lie_apart(c) ? 0.4 * r * r : 0);
-    const double packing = c->held ? 0 : (double)plan.blocks * (double)c->m * q * square;
-    const double transforms = c->held && !plan.holds_taps ? 0 : transform_cycles(&plan);
-    const double streaming = plan.holds_taps ? 0 : streaming_cycles(&plan);
-    const double products = fmax(product_cycles(&plan), streaming);
-    const double output = (double)fc_ceil_div(c->m, c->kernels->lanes) * tiles * points * 3;
-    /* A lone task leaves other threads without work, while other algorithms share theirs. */
-    const double alone = c->groups * plan.blocks * plan.filters.panels == 1 ? 1.4 : 1;
-    return 5000 + memory_cycles(c) + alone * (double)c->groups * (image + packing + transforms + products + output);
-}
-
-/* Cycles of the weight gradient's parts: of a vector of transformed points, a step of a register tile and a visit of it, a
- * vector of dw, and a point of the sum that leaves the L2. */
-typedef struct {
-    double transform, step, visit, gradient, sum;
-} gradient_costs;
-
-/* Both transforms with the channels' turning, the products by vectors of channels and their calls, and the sum, which is
- * transformed into dw: fits to 170 random problems in each layout, of which nine in ten came out within 20 %. */
-double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r)
-{
-    fc_winograd_plan plan;
-    fc_winograd_plan_of(&plan, c, m, r);
-    fc_winograd_sums sums = {.plan = plan};
-    const int slabs = fc_winograd_serves_slabs(&plan);
-    const ptrdiff_t chunks = slabs ? 0 : fc_winograd_chunks(&sums);
-    const gradient_costs cost = slabs    ? (gradient_costs){9.7, 0.52, 20, 1.8, 0}
-                                : chunks ? (gradient_costs){8, 0.58, 8, 1.8, 0}
-                                         : (gradient_costs){8, 0.55, 60, 1, 0.5};
-    const double lanes = (double)c->kernels->lanes, points = (double)plan.points;
-    const double all_tiles = (double)(plan.rows * plan.tiles_w), tiles = all_tiles * fc_winograd_points_share(&plan);
-    const double q = (double)fc_ceil_div(plan.channels, c->kernels->lanes);
-    const double k = (double)fc_ceil_div(c->m, c->kernels->lanes);
-    const double turned = plan.phases > 1 ? q * side_by_side_cycles(&plan) : 0;
-    const double transforms = cost.transform * points * tiles * (q + k) + turned;
-    const double panels = (double)fc_ceil_div(c->m, c->kernels->tile_rows);
-    const double blocks = chunks ? (double)sums.blocks : slabs ? 1 : ceil(all_tiles / FC_WINOGRAD_GRADIENT_TILES);
-    const int depth = fc_winograd_sums_briefly(&plan) ? FC_WINOGRAD_SHORT_DEPTH : FC_WINOGRAD_GRADIENT_DEPTH;
-    const double visits = blocks * ceil(all_tiles / blocks / depth) * cost.visit;
-    const double steps = cost.step * tiles * fc_tile_step_cycles((double)c->m / panels);
-    const double products = points * panels * q * (steps + visits);
-    const double stored = (double)(r * r) * (plan.phases > 1 ? 13 * (double)plan.phases : 0.55 * lanes);
-    const double gradient = (double)c->m * (cost.gradient * q * (points * 3 + stored) +
-                                            cost.sum * points * (double)plan.channels);
-    const double regions = slabs ? 0 : 10000 * (chunks ? 1 : blocks);
-    const double x = bytes_of(c, c->q, c->h, c->w), dy = bytes_of(c, c->m, c->oh, c->ow);
-    const double reading = c->layout == FC_NHWC ? far_cycles(x) + far_cycles(dy) : 0;
-    return regions + reading + (double)c->groups * (transforms + products + gradient);
-}
