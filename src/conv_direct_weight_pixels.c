@@ -172,10 +172,9 @@ static double reading_cycles(const fc_correlation *c, ptrdiff_t rows)
 {
     const fc_image_block b = fc_image_block_for(c, rows);
     const double unit = (double)c->m * (double)(rows * c->ow) * (double)c->element;
-    const double lines = (double)(c->n * c->groups * c->m) * (double)(c->oh * c->ow) / (double)c->kernels->lanes;
+    const double bytes = (double)(c->n * c->groups * c->m) * (double)(c->oh * c->ow) * (double)c->element;
     const double blocks = (double)fc_ceil_div(c->q, channels_of_block(c, &b));
-    const double bytes = lines * (double)c->kernels->lanes * (double)c->element;
-    return lines * ((unit > FC_DIRECT_IMAGE_BYTES ? 6 * blocks : 0) + (bytes > FC_FAR_BYTES ? 10 : 0));
+    return bytes / 64 * ((unit > FC_DIRECT_IMAGE_BYTES ? 6 * blocks : 0) + (bytes > FC_FAR_BYTES ? 10 : 0));
 }
 
 /* A tile takes its multiply-adds for each vector of a row, or of all rows in place, and a fixed time to add up its lanes. */

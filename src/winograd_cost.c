@@ -7,6 +7,12 @@
 #include "pack_weights.h"
 #include "winograd_sums.h"
 
+/* Transforms are stores and sums of vectors, of which two of 32 bytes are done at once. */
+static double vector_cycles(const fc_correlation *c)
+{
+    return c->kernels->lanes * (ptrdiff_t)c->element < 64 ? 0.8 : 1;
+}
+
 /* Cycles of a group: of a vector of channels of x, to lay its pixels side by side (those of phases lie apart, and where
  * phases have different edges come one by one); */
 static double side_by_side_cycles(const fc_winograd_plan *plan)
@@ -23,7 +29,7 @@ static double image_cycles(const fc_winograd_plan *plan)
 {
     const double tiles = (double)(plan->rows * plan->tiles_w) * fc_winograd_points_share(plan);
     const double vectors = (double)fc_ceil_div(plan->channels, plan->c.kernels->lanes);
-    return vectors * (tiles * (double)plan->points * 4.5 + side_by_side_cycles(plan));
+    return vectors * vector_cycles(&plan->c) * (tiles * (double)plan->points * 4.5 + side_by_side_cycles(plan));
 }
 
 /* of all products, by register tiles and vectors of filters, with 110 for each call, and as many where the sums are visited
@@ -33,8 +39,9 @@ static double product_cycles(const fc_winograd_plan *plan, ptrdiff_t blocks)
     const fc_correlation *c = &plan->c;
     const double tiles = (double)(plan->rows / blocks * plan->tiles_w) * fc_winograd_points_share(plan);
     const double tile_panels = ceil(tiles / c->kernels->tile_rows);
-    const double calls = 110 * (double)(plan->filters.depth_blocks * plan->filters.panels);
-    const double step = fc_tile_step_cycles(tiles / tile_panels) * (double)fc_ceil_div(c->m, c->kernels->lanes) / 2;
+    const double rows = tiles / tile_panels;
+    const double calls = (40 + 5 * rows) * (double)(plan->filters.depth_blocks * plan->filters.panels);
+    const double step = fc_tile_step_cycles(rows) * (double)fc_ceil_div(c->m, c->kernels->lanes) / 2;
     return (double)plan->points * (double)blocks * tile_panels * (step * (double)plan->channels + calls);
 }
 
@@ -42,7 +49,7 @@ static double product_cycles(const fc_winograd_plan *plan, ptrdiff_t blocks)
 static double transform_cycles(const fc_winograd_plan *plan, ptrdiff_t blocks)
 {
     const double filters = (double)plan->c.m * (double)plan->channels * (double)blocks;
-    return filters * (double)plan->points * 3.5 / (double)plan->c.kernels->lanes;
+    return filters * (double)plan->points * 3.5 * vector_cycles(&plan->c) / (double)plan->c.kernels->lanes;
 }
 
 /* and of filters transformed beforehand that no cache keeps, which are multiplied no faster than they are read: 3 and 6.7
@@ -103,7 +110,7 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     const double transforms = c->held && !plan.holds_taps ? 0 : transform_cycles(&plan, plan.blocks);
     const double streaming = plan.holds_taps ? 0 : streaming_cycles(&plan);
     const double products = fmax(product_cycles(&plan, plan.blocks), streaming);
-    const double output = (double)fc_ceil_div(c->m, c->kernels->lanes) * tiles * points * 3;
+    const double output = (double)fc_ceil_div(c->m, c->kernels->lanes) * tiles * points * 3 * vector_cycles(c);
     /* A lone task leaves other threads without work, while other algorithms share theirs. */
     const double alone = c->groups * plan.blocks * plan.filters.panels == 1 ? 1.4 : 1;
     return 5000 + memory_cycles(c) + alone * (double)c->groups * (image + packing + transforms + products + output);
@@ -131,8 +138,10 @@ double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r)
     const double all_tiles = (double)(plan.rows * plan.tiles_w), tiles = all_tiles * fc_winograd_points_share(&plan);
     const double q = (double)fc_ceil_div(plan.channels, c->kernels->lanes);
     const double k = (double)fc_ceil_div(c->m, c->kernels->lanes);
-    const double turned = plan.phases > 1 ? q * side_by_side_cycles(&plan) : 0;
-    const double transforms = cost.transform * points * tiles * (q + k) + turned;
+    const double turned = plan.phases > 1 ? q * vector_cycles(c) * side_by_side_cycles(&plan) : 0;
+    /* Larger tiles take more sums for a point. */
+    const double vectors = vector_cycles(c) * (0.56 + 0.1 * m) * points * tiles * (q + k);
+    const double transforms = cost.transform * vectors + turned;
     const double panels = (double)fc_ceil_div(c->m, c->kernels->tile_rows);
     const double blocks = chunks ? (double)sums.blocks : slabs ? 1 : ceil(all_tiles / FC_WINOGRAD_GRADIENT_TILES);
     const int depth = fc_winograd_sums_briefly(&plan) ? FC_WINOGRAD_SHORT_DEPTH : FC_WINOGRAD_GRADIENT_DEPTH;
