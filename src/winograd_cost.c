@@ -21,7 +21,7 @@ static double side_by_side_cycles(const fc_winograd_plan *plan)
     const double columns = (double)(plan->tiles_w * plan->m + plan->r - 1);
     if (plan->phases == 1)
         return rows * (80 + 7 * columns);
-    return rows * (230 + 14 * columns) * (plan->c.stride_w <= 2 && plan->c.x_w == 1 ? 1 : 2);
+    return rows * (160 + 9.5 * columns) * (plan->c.stride_w <= 2 && plan->c.x_w == 1 ? 1 : 2);
 }
 
 /* of the whole image; */
@@ -148,7 +148,7 @@ double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r)
     const double visits = blocks * ceil(all_tiles / blocks / depth) * cost.visit;
     const double steps = cost.step * tiles * fc_tile_step_cycles((double)c->m / panels);
     const double products = points * panels * q * (steps + visits);
-    const double stored = (double)(r * r) * (plan.phases > 1 ? 13 * (double)plan.phases : 0.55 * lanes);
+    const double stored = (double)(r * r) * lanes * (plan.phases > 1 ? 0.75 * (double)plan.phases : 0.55);
     const double gradient = (double)c->m * (cost.gradient * q * (points * 3 + stored) +
                                             cost.sum * points * (double)plan.channels);
     const double regions = slabs ? 0 : 10000 * (chunks ? 1 : blocks);
