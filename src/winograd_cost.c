@@ -21,7 +21,7 @@ static double side_by_side_cycles(const fc_winograd_plan *plan)
     const double columns = (double)(plan->tiles_w * plan->m + plan->r - 1);
     if (plan->phases == 1)
         return rows * (80 + 7 * columns);
-    return rows * (160 + 9.5 * columns) * (plan->c.stride_w <= 2 && plan->c.x_w == 1 ? 1 : 2);
+    return rows * (250 + 7 * columns) * (plan->c.stride_w <= 2 && plan->c.x_w == 1 ? 1 : 2);
 }
 
 /* of the whole image; */
