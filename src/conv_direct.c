@@ -37,9 +37,10 @@ static double groups_cycles(const fc_correlation *c, fc_operation operation)
     return fc_serves_turned(c) ? fc_turned_cycles(c, operation) : HUGE_VAL;
 }
 
-static int choose_lanes(const fc_correlation *given)
+static int choose_lanes(const fc_correlation *given, fc_operation operation)
 {
     const fc_correlation c = by_channel(given);
+    (void)operation;
     const double pixels = fc_direct_pixels_cycles(&c), channels = fc_direct_channels_cycles(&c);
     if (groups_cycles(&c, FC_FORWARD) < fmin(pixels, channels) && !fc_depthwise_sees_padding(&c))
         return fc_serves_depthwise(&c) ? LANES_GROUPS : FC_WHOLE_OPERATION;

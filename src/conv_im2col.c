@@ -4,9 +4,12 @@
  * (Chellapilla et al., "High Performance Convolutional Neural Networks for Document Processing", 2006, for im2col;
  * Chetlur et al., "cuDNN: Efficient Primitives for Deep Learning", 2014, for gathering it tile by tile.)
  */
+#include <math.h>
+
 #include "blocking.h"
 #include "conv_im2col_outer.h"
 #include "conv_im2col_inner.h"
+#include "conv_im2col_transposed.h"
 #include "im2col.h"
 #include "pack_weights.h"
 #include "parallel.h"
@@ -234,8 +237,23 @@ static double panel_cycles(const fc_correlation *c)
 /* How weights are read: along the reduction, each once for some pixels; along y's channels; or packed in panels. */
 enum { INNER_PRODUCTS, OUTER_PRODUCTS, PANELS_ALONG_PIXELS, PANELS_ALONG_CHANNELS };
 
-static int choose_way(const fc_correlation *c)
+static double cycles_of_window(const fc_correlation *c, fc_operation operation)
 {
+    if (fc_serves_inner(c))
+        return fc_inner_cycles(c);
+    return fc_serves_outer(c) ? fc_outer_cycles(c, operation) : panel_cycles(c);
+}
+
+/* HUGE_VAL if the taps are better gathered than what they add. */
+static double transposed_cycles(const fc_correlation *c, fc_operation operation)
+{
+    return operation == FC_BACKWARD_INPUT && fc_serves_transposed(c) ? fc_transposed_cycles(c) : HUGE_VAL;
+}
+
+static int choose_way(const fc_correlation *c, fc_operation operation)
+{
+    if (transposed_cycles(c, operation) < cycles_of_window(c, operation))
+        return FC_WHOLE_OPERATION;
     if (fc_serves_inner(c))
         return INNER_PRODUCTS;
     if (fc_serves_outer(c))
@@ -275,11 +293,7 @@ static double cycles(const fc_correlation *c, fc_operation operation)
 {
     if (operation == FC_BACKWARD_WEIGHT)
         return fc_im2col_weight_cycles(c);
-    switch (choose_way(c)) {
-    case INNER_PRODUCTS: return fc_inner_cycles(c);
-    case OUTER_PRODUCTS: return fc_outer_cycles(c, operation);
-    default: return panel_cycles(c);
-    }
+    return fmin(cycles_of_window(c, operation), transposed_cycles(c, operation));
 }
 
 const fc_conv_algorithm fc_algorithm_im2col = {
@@ -290,6 +304,7 @@ const fc_conv_algorithm fc_algorithm_im2col = {
     .cycles = cycles,
     .choose = choose_way,
     .correlate = correlate,
+    .operate = fc_transposed_operate,
     .correlate_weights = fc_im2col_correlate_weights,
     .packing = packing,
 };

@@ -94,7 +94,8 @@ typedef struct {
     double error;    /* for such: RMS error, in units of the dtype's rounding unit */
     const char *(*refuses)(const fc_correlation *c, fc_operation operation);  /* NULL, or why it cannot serve */
     double (*cycles)(const fc_correlation *c, fc_operation operation);        /* of one thread */
-    int (*choose)(const fc_correlation *c);  /* of several ways to correlate the cheapest, for c->way; or NULL */
+    /* Of several ways the cheapest, for c->way; or NULL. */
+    int (*choose)(const fc_correlation *c, fc_operation operation);
     void (*correlate)(const fc_correlation *c, int threads, fc_workspace *workspace);
     /* In the place of `correlate`, of the way FC_WHOLE_OPERATION. */
     void (*operate)(const fc_conv *conv, fc_operation operation, const fc_operands *operands, int threads,
@@ -109,7 +110,7 @@ enum { FC_WHOLE_OPERATION = 16 };
 /* To be asked once a correlation, before it runs or packs: to estimate takes a small layer longer than to begin. */
 static inline void fc_choose_way(fc_correlation *c, const fc_conv_algorithm *algorithm, fc_operation operation)
 {
-    c->way = algorithm->choose && operation != FC_BACKWARD_WEIGHT ? algorithm->choose(c) : 0;
+    c->way = algorithm->choose && operation != FC_BACKWARD_WEIGHT ? algorithm->choose(c, operation) : 0;
 }
 
 /* Runs a correlation, or the operation that it stands for, in the way that it has chosen. */

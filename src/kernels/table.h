@@ -8,6 +8,7 @@
 #include "depthwise.h"
 #include "pack.h"
 #include "reduce.h"
+#include "col2im.h"
 #include "pool_taps.h"
 #include "pool_strip.h"
 #include "pool_operations.h"
@@ -47,6 +48,8 @@ const fc_kernels FC_NAME(table) = {
     .fill = FC_NAME(fill),
     .sum_partials = FC_NAME(sum_partials),
     .sum = FC_NAME(sum),
+    .col2im_planes = FC_NAME(col2im_planes),
+    .col2im_pixels = FC_NAME(col2im_pixels),
     .pool_pairs = FC_HAS_PERMUTE2,
     .pool_max = FC_NAME(pool_max),
     .pool_argmax = FC_NAME(pool_argmax),

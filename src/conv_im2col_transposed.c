@@ -1,0 +1,170 @@
+/* The input gradient where dy's planes are small beside dx's: as a correlation, most taps of a pixel would see the padding.
+ *
+ * The transpose of im2col and its product: one product gives what each tap adds for each pixel of dy, and a pixel of dx is
+ * the sum of what reaches it (col2im), which is added up where it is stored. The product is of some images at a time, whose
+ * columns stay in cache: a matrix of all would pass through memory twice.
+ */
+#include "conv_im2col_transposed.h"
+
+#include "blocking.h"
+#include "parallel.h"
+
+/* A product of 1x1 filters, one for each channel of dx and tap. */
+static fc_correlation product_of(const fc_conv *p, const fc_operands *operands, ptrdiff_t images, fc_tap *tap)
+{
+    const int nhwc = p->layout == FC_NHWC;
+    const ptrdiff_t channels = p->c / p->groups * p->kh * p->kw, filters = p->k / p->groups;
+    const ptrdiff_t *x = operands->x.stride;
+    *tap = (fc_tap){0, 0, 0};
+    fc_correlation c = {
+        .kernels = fc_kernels_for(p->dtype),
+        .element = p->dtype == FC_F32 ? sizeof(float) : sizeof(double),
+        .layout = p->layout,
+        .order = nhwc ? FC_BY_TAP : FC_BY_CHANNEL,
+        .n = images, .groups = p->groups, .m = channels, .q = filters,
+        .h = p->oh, .w = p->ow, .oh = p->oh, .ow = p->ow,
+        .stride_h = 1, .stride_w = 1,
+        .taps = 1, .tap = tap,
+        .weights = (char *)operands->w,
+        .w_group = nhwc ? filters : filters * channels,
+        .w_m = nhwc ? p->k : 1,
+        .w_q = nhwc ? 1 : channels,
+        .x = (char *)operands->x.data, .x_n = x[0], .x_c = x[1], .x_h = x[2], .x_w = x[3],
+    };
+    const fc_view columns = fc_dense_view(NULL, p->layout, p->groups * channels, p->oh, p->ow);
+    c.y_n = columns.stride[0], c.y_c = columns.stride[1], c.y_h = columns.stride[2], c.y_w = columns.stride[3];
+    return c;
+}
+
+typedef struct {
+    const fc_conv *conv;
+    const fc_operands *operands;
+    fc_tap tap;
+    fc_correlation product;      /* of a block's images */
+    ptrdiff_t first, images;     /* of the block */
+    ptrdiff_t row_blocks;
+    int phases;
+    fc_col2im *phase;            /* but for the image and the channels */
+    ptrdiff_t *reach;            /* two numbers a tap, for each thread */
+    size_t reach_bytes;
+} transposed_job;
+
+/* A channel of an image, or with NHWC a group; some rows of each phase. */
+static void sum_task(void *context, ptrdiff_t task, int thread)
+{
+    const transposed_job *job = context;
+    const fc_conv *p = job->conv;
+    const fc_correlation *c = &job->product;
+    const int nhwc = p->layout == FC_NHWC;
+    const ptrdiff_t block = task % job->row_blocks, units = nhwc ? p->groups : p->c, unit = task / job->row_blocks % units;
+    const ptrdiff_t n = task / job->row_blocks / units, channel = nhwc ? unit * (p->c / p->groups) : unit;
+    const char *columns = fc_at(c, c->y, n * c->y_n + unit * (nhwc ? c->m : p->kh * p->kw) * c->y_c);
+    char *dx = (char *)job->operands->y.data;
+    dx = fc_at(c, dx, (job->first + n) * job->operands->y.stride[0] + channel * job->operands->y.stride[1]);
+    ptrdiff_t *reach = (ptrdiff_t *)(void *)((char *)job->reach + (size_t)thread * job->reach_bytes);
+    for (int i = 0; i < job->phases; i++) {
+        fc_col2im s = job->phase[i];
+        const ptrdiff_t row = fc_part(s.y_rows, job->row_blocks, block);
+        s.y_rows = fc_part(s.y_rows, job->row_blocks, block + 1) - row;
+        s.from = columns;
+        s.first_row = row;
+        s.y = dx + ((char *)s.y - (char *)job->operands->y.data) + row * s.y_row * (ptrdiff_t)c->element;
+        s.bias = job->operands->bias ? fc_at(c, job->operands->bias, channel) : NULL;
+        (nhwc ? c->kernels->col2im_pixels : c->kernels->col2im_planes)(&s, reach);
+    }
+}
+
+/* Every tap is of one phase. */
+static void fill_phases(transposed_job *job, fc_tap *tap, ptrdiff_t *list)
+{
+    const fc_conv *p = job->conv;
+    const fc_correlation *product = &job->product;
+    const int nhwc = p->layout == FC_NHWC;
+    const ptrdiff_t channels = p->c / p->groups, count = fc_correlation_count(p, FC_BACKWARD_INPUT);
+    const ptrdiff_t plane = nhwc ? channels : p->oh * p->ow, weights = nhwc ? channels * p->k : 1;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        fc_correlation c;
+        fc_correlation_of(p, FC_BACKWARD_INPUT, i, job->operands, &fc_algorithm_im2col, tap, &c);
+        if (c.taps == 0)
+            continue;
+        ptrdiff_t *h = list, *w = h + c.taps, *planes = w + c.taps;
+        list = planes + c.taps;
+        for (ptrdiff_t t = 0; t < c.taps; t++) {
+            h[t] = c.tap[t].h, w[t] = c.tap[t].w;
+            planes[t] = c.tap[t].weight / weights * plane;
+        }
+        job->phase[job->phases++] = (fc_col2im){
+            .rows = p->oh, .columns = p->ow, .pixel = product->y_w, .channels = channels,
+            .taps = c.taps, .tap_h = h, .tap_w = w, .tap_plane = planes,
+            .y_rows = c.oh, .y_columns = c.ow, .y_row = c.y_h, .y_column = c.y_w, .y = c.y,
+        };
+    }
+}
+
+void fc_transposed_operate(const fc_conv *conv, fc_operation operation, const fc_operands *operands, int threads,
+                           fc_workspace *workspace)
+{
+    transposed_job job = {.conv = conv, .operands = operands};
+    const fc_conv_algorithm *im2col = &fc_algorithm_im2col;
+    const ptrdiff_t taps = conv->kh * conv->kw, count = fc_correlation_count(conv, operation);
+    fc_correlation *product = &job.product;
+    *product = product_of(conv, operands, conv->n, &job.tap);
+    const size_t image_bytes = (size_t)product->y_n * product->element;
+    const ptrdiff_t fitting = fc_max(1, FC_COLUMNS_BYTES / (ptrdiff_t)image_bytes), blocks = fc_ceil_div(conv->n, fitting);
+    size_t most = 0;
+    for (int smaller = 0; smaller < 2; smaller++) {
+        fc_workspace sizes = {0};
+        product->n = fc_max(1, fc_ceil_div(conv->n, blocks) - smaller);
+        fc_choose_way(product, im2col, FC_FORWARD);
+        im2col->correlate(product, threads, &sizes);
+        most = sizes.used > most ? sizes.used : most;
+    }
+    char *columns = fc_take(workspace, (size_t)fc_ceil_div(conv->n, blocks) * image_bytes);
+    char *own = fc_take(workspace, most);
+    fc_tap *tap = fc_take(workspace, (size_t)taps * sizeof *tap);
+    ptrdiff_t *list = fc_take(workspace, 3 * (size_t)taps * sizeof *list);
+    job.phase = fc_take(workspace, (size_t)count * sizeof *job.phase);
+    job.reach_bytes = 2 * (size_t)taps * sizeof *job.reach;
+    job.reach = fc_take_scratch(workspace, threads, &job.reach_bytes);
+    if (!workspace->base)
+        return;
+    fill_phases(&job, tap, list);
+    const ptrdiff_t units = conv->layout == FC_NHWC ? conv->groups : conv->c;
+    product->y = columns;
+    for (ptrdiff_t block = 0; block < blocks; block++) {
+        job.first = fc_part(conv->n, blocks, block);
+        product->n = fc_part(conv->n, blocks, block + 1) - job.first;
+        product->x = fc_at(product, operands->x.data, job.first * product->x_n);
+        fc_choose_way(product, im2col, FC_FORWARD);
+        fc_workspace its = {.base = own};
+        im2col->correlate(product, threads, &its);
+        const ptrdiff_t tasks = product->n * units;
+        job.row_blocks = threads > 1 && tasks < 4 * threads ? fc_min(conv->h, fc_ceil_div(4 * threads, tasks)) : 1;
+        fc_parallel_for(threads, tasks * job.row_blocks, sum_task, &job);
+    }
+}
+
+/* Not by phases that leave most of dx to others: nor where a tap gives one image more than is kept. */
+int fc_serves_transposed(const fc_correlation *c)
+{
+    const double columns = (double)(c->groups * c->m * c->taps) * (double)(c->h * c->w) * (double)c->element;
+    return c->taps > 1 && 4 * c->h * c->w < 3 * c->oh * c->ow && columns <= FC_COLUMNS_BYTES;
+}
+
+double fc_transposed_cycles(const fc_correlation *c)
+{
+    const int nhwc = c->layout == FC_NHWC;
+    fc_tap tap = {0, 0, 0};
+    fc_correlation product = *c;
+    product.m = c->m * c->taps;
+    product.taps = 1, product.tap = &tap;
+    product.oh = c->h, product.ow = c->w;
+    product.w_m = nhwc ? c->w_m : 1;
+    const fc_view columns = fc_dense_view(NULL, c->layout, c->groups * product.m, c->h, c->w);
+    product.y_c = columns.stride[1], product.y_h = columns.stride[2], product.y_w = columns.stride[3];
+    const ptrdiff_t lanes = c->kernels->lanes;
+    const ptrdiff_t vectors = nhwc ? c->w * fc_ceil_div(c->m, lanes) : c->m * fc_ceil_div(c->w, lanes);
+    const ptrdiff_t outputs = nhwc ? c->ow * fc_ceil_div(c->m, lanes) : c->m * fc_ceil_div(c->ow, lanes);
+    const double sums = 4 * (double)(c->taps * c->h * vectors) + 8 * (double)(c->oh * outputs);
+    return fc_algorithm_im2col.cycles(&product, FC_FORWARD) + (double)(c->n * c->groups) * sums;
+}
