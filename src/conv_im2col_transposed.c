@@ -41,36 +41,38 @@ typedef struct {
     const fc_operands *operands;
     fc_tap tap;
     fc_correlation product;      /* of a block's images */
-    ptrdiff_t first, images;     /* of the block */
-    ptrdiff_t row_blocks;
+    ptrdiff_t first;             /* image of the block */
+    ptrdiff_t parts;             /* of an image, for threads */
     int phases;
-    fc_col2im *phase;            /* but for the image and the channels */
-    ptrdiff_t *reach;            /* two numbers a tap, for each thread */
-    size_t reach_bytes;
+    fc_col2im *phase;            /* but for the image and its part */
+    char *room;                  /* for three numbers a tap, for each thread */
+    size_t room_bytes;
 } transposed_job;
 
-/* A channel of an image, or with NHWC a group; some rows of each phase. */
+/* Some channels of an image, or with NHWC some rows of a group. */
 static void sum_task(void *context, ptrdiff_t task, int thread)
 {
     const transposed_job *job = context;
     const fc_conv *p = job->conv;
     const fc_correlation *c = &job->product;
     const int nhwc = p->layout == FC_NHWC;
-    const ptrdiff_t block = task % job->row_blocks, units = nhwc ? p->groups : p->c, unit = task / job->row_blocks % units;
-    const ptrdiff_t n = task / job->row_blocks / units, channel = nhwc ? unit * (p->c / p->groups) : unit;
-    const char *columns = fc_at(c, c->y, n * c->y_n + unit * (nhwc ? c->m : p->kh * p->kw) * c->y_c);
-    char *dx = (char *)job->operands->y.data;
-    dx = fc_at(c, dx, (job->first + n) * job->operands->y.stride[0] + channel * job->operands->y.stride[1]);
-    ptrdiff_t *reach = (ptrdiff_t *)(void *)((char *)job->reach + (size_t)thread * job->reach_bytes);
+    const ptrdiff_t n = task / job->parts, part = task % job->parts, *dx = job->operands->y.stride;
+    ptrdiff_t first, channels, row_block = 0, row_blocks = 1;
+    if (nhwc) {
+        row_blocks = job->parts / p->groups, row_block = part % row_blocks;
+        channels = p->c / p->groups, first = part / row_blocks * channels;
+    } else {
+        first = fc_part(p->c, job->parts, part), channels = fc_part(p->c, job->parts, part + 1) - first;
+    }
     for (int i = 0; i < job->phases; i++) {
         fc_col2im s = job->phase[i];
-        const ptrdiff_t row = fc_part(s.y_rows, job->row_blocks, block);
-        s.y_rows = fc_part(s.y_rows, job->row_blocks, block + 1) - row;
-        s.from = columns;
-        s.first_row = row;
-        s.y = dx + ((char *)s.y - (char *)job->operands->y.data) + row * s.y_row * (ptrdiff_t)c->element;
-        s.bias = job->operands->bias ? fc_at(c, job->operands->bias, channel) : NULL;
-        (nhwc ? c->kernels->col2im_pixels : c->kernels->col2im_planes)(&s, reach);
+        s.first_row = fc_part(s.y_rows, row_blocks, row_block);
+        s.y_rows = fc_part(s.y_rows, row_blocks, row_block + 1) - s.first_row;
+        s.channels = channels;
+        s.from = fc_at(c, c->y, n * c->y_n + first * p->kh * p->kw * c->y_c);
+        s.y = fc_at(c, s.y, (job->first + n) * dx[0] + first * dx[1] + s.first_row * s.y_row);
+        s.bias = job->operands->bias ? fc_at(c, job->operands->bias, first) : NULL;
+        (nhwc ? c->kernels->col2im_pixels : c->kernels->col2im_planes)(&s, job->room + (size_t)thread * job->room_bytes);
     }
 }
 
@@ -94,7 +96,8 @@ static void fill_phases(transposed_job *job, fc_tap *tap, ptrdiff_t *list)
             planes[t] = c.tap[t].weight / weights * plane;
         }
         job->phase[job->phases++] = (fc_col2im){
-            .rows = p->oh, .columns = p->ow, .pixel = product->y_w, .channels = channels,
+            .rows = p->oh, .columns = p->ow, .pixel = product->y_w,
+            .from_channel = plane * p->kh * p->kw, .y_channel = c.y_c,
             .taps = c.taps, .tap_h = h, .tap_w = w, .tap_plane = planes,
             .y_rows = c.oh, .y_columns = c.ow, .y_row = c.y_h, .y_column = c.y_w, .y = c.y,
         };
@@ -124,12 +127,13 @@ void fc_transposed_operate(const fc_conv *conv, fc_operation operation, const fc
     fc_tap *tap = fc_take(workspace, (size_t)taps * sizeof *tap);
     ptrdiff_t *list = fc_take(workspace, 3 * (size_t)taps * sizeof *list);
     job.phase = fc_take(workspace, (size_t)count * sizeof *job.phase);
-    job.reach_bytes = 2 * (size_t)taps * sizeof *job.reach;
-    job.reach = fc_take_scratch(workspace, threads, &job.reach_bytes);
+    job.room_bytes = 3 * (size_t)taps * sizeof(ptrdiff_t);
+    job.room = fc_take_scratch(workspace, threads, &job.room_bytes);
     if (!workspace->base)
         return;
     fill_phases(&job, tap, list);
-    const ptrdiff_t units = conv->layout == FC_NHWC ? conv->groups : conv->c;
+    const ptrdiff_t units = conv->layout == FC_NHWC ? conv->groups : 1;
+    const ptrdiff_t most_parts = conv->layout == FC_NHWC ? conv->h : conv->c;
     product->y = columns;
     for (ptrdiff_t block = 0; block < blocks; block++) {
         job.first = fc_part(conv->n, blocks, block);
@@ -138,33 +142,44 @@ void fc_transposed_operate(const fc_conv *conv, fc_operation operation, const fc
         fc_choose_way(product, im2col, FC_FORWARD);
         fc_workspace its = {.base = own};
         im2col->correlate(product, threads, &its);
-        const ptrdiff_t tasks = product->n * units;
-        job.row_blocks = threads > 1 && tasks < 4 * threads ? fc_min(conv->h, fc_ceil_div(4 * threads, tasks)) : 1;
-        fc_parallel_for(threads, tasks * job.row_blocks, sum_task, &job);
+        const ptrdiff_t wanted = threads > 1 ? fc_ceil_div(4 * threads, product->n * units) : 1;
+        job.parts = units * fc_min(most_parts, wanted);
+        fc_parallel_for(threads, product->n * job.parts, sum_task, &job);
     }
 }
 
-/* Not by phases that leave most of dx to others: nor where a tap gives one image more than is kept. */
-int fc_serves_transposed(const fc_correlation *c)
+/* Taps of the whole kernel, or of as much as the phase's taps tell of. */
+static ptrdiff_t all_taps(const fc_correlation *c)
 {
-    const double columns = (double)(c->groups * c->m * c->taps) * (double)(c->h * c->w) * (double)c->element;
-    return c->taps > 1 && 4 * c->h * c->w < 3 * c->oh * c->ow && columns <= FC_COLUMNS_BYTES;
+    return c->layout == FC_NCHW ? c->w_m : c->tap[c->taps - 1].weight / (c->m * c->w_m) + 1;
 }
 
+/* Where padding is most of what a pixel would see, or channels are too few to fill tiles; not where taps give one image more
+ * than is kept. */
+int fc_serves_transposed(const fc_correlation *c)
+{
+    const int pads = 4 * c->h * c->w < 3 * c->oh * c->ow, has_few_channels = c->taps > 1 && 2 * c->m <= c->kernels->lanes;
+    if (!pads && !has_few_channels)
+        return 0;
+    return (double)(c->groups * c->m * all_taps(c)) * (double)(c->h * c->w) * (double)c->element <= FC_COLUMNS_MOST_BYTES;
+}
+
+/* The phase's share of the product, and what is added up. Fits to 60 random problems. */
 double fc_transposed_cycles(const fc_correlation *c)
 {
     const int nhwc = c->layout == FC_NHWC;
+    const ptrdiff_t taps = all_taps(c);
     fc_tap tap = {0, 0, 0};
     fc_correlation product = *c;
-    product.m = c->m * c->taps;
+    product.m = c->m * taps;
     product.taps = 1, product.tap = &tap;
     product.oh = c->h, product.ow = c->w;
     product.w_m = nhwc ? c->w_m : 1;
     const fc_view columns = fc_dense_view(NULL, c->layout, c->groups * product.m, c->h, c->w);
     product.y_c = columns.stride[1], product.y_h = columns.stride[2], product.y_w = columns.stride[3];
+    const double share = (double)c->taps / (double)taps * fc_algorithm_im2col.cycles(&product, FC_FORWARD);
     const ptrdiff_t lanes = c->kernels->lanes;
     const ptrdiff_t vectors = nhwc ? c->w * fc_ceil_div(c->m, lanes) : c->m * fc_ceil_div(c->w, lanes);
     const ptrdiff_t outputs = nhwc ? c->ow * fc_ceil_div(c->m, lanes) : c->m * fc_ceil_div(c->ow, lanes);
-    const double sums = 4 * (double)(c->taps * c->h * vectors) + 8 * (double)(c->oh * outputs);
-    return fc_algorithm_im2col.cycles(&product, FC_FORWARD) + (double)(c->n * c->groups) * sums;
+    return share + (double)(c->n * c->groups) * (4 * (double)(c->taps * c->h * vectors) + 8 * (double)(c->oh * outputs));
 }

@@ -53,7 +53,7 @@ KINDS = {
             "OMP_NUM_THREADS": "4",
         },
         ["test_properties.py", "test_fuzz.py", "test_plan.py", "test_lrn.py", "test_ladder.py",
-         "test_depthwise_turned.py", "test_few_filters.py", "test_small_gradients.py", *SHARED],
+         "test_depthwise_turned.py", "test_few_filters.py", "test_transposed.py", *SHARED],
     ),
     "thread": Kind(
         "thread",
@@ -77,7 +77,7 @@ KINDS = {
         ["test_algorithms.py", "test_config.py", "test_core.py", "test_depthwise.py", "test_depthwise_turned.py",
          "test_errors.py", "test_few_filters.py", "test_fork.py", "test_ladder.py", "test_lrn.py", "test_memory.py",
          "test_outputs.py", "test_phase_clock.py", "test_plan.py",
-         "test_pool_strips.py", "test_properties.py", "test_small_gradients.py", "test_winograd_nonfinite.py",
+         "test_pool_strips.py", "test_properties.py", "test_transposed.py", "test_winograd_nonfinite.py",
          "test_winograd_transforms.py",
          "test_winograd.py::test_strided_gradients_whose_phases_are_3x3",
          "test_winograd.py::test_held_filters_that_no_cache_keeps", *SHARED],

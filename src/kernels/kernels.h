@@ -51,16 +51,17 @@ typedef struct {
     uint32_t lanes;
 } fc_piece;
 
-/* col2im: y(i, j) = bias + the sum over taps of what each has at (i + tap_h, j + tap_w) of its rows x columns. Planes of a
- * channel lie tap_plane behind `from`; or pixels lie `pixel` apart, and the `channels` of a tap side by side at tap_plane. */
+/* col2im: y(i, j) = bias + the sum over taps of what each has at (i + tap_h, j + tap_w) of its rows x columns, which begin
+ * tap_plane behind `from`. Pixels lie `pixel` apart: 1 in planes, of channels that lie from_channel and y_channel apart; or
+ * they have their channels side by side. */
 typedef struct {
     const void *from;
-    ptrdiff_t rows, columns, pixel, channels;
+    ptrdiff_t rows, columns, pixel, channels, from_channel, y_channel;
     ptrdiff_t taps;
     const ptrdiff_t *tap_h, *tap_w, *tap_plane;
     ptrdiff_t first_row, y_rows, y_columns, y_row, y_column;
     void *y;           /* the first row's */
-    const void *bias;  /* of the channel, or of the pixel's channels; or NULL */
+    const void *bias;  /* of the channels, or NULL */
 } fc_col2im;
 
 /* A tile of inner products: c(i, j) = epilogue(sum over `lines` rows of `width` elements of a(i) * b(j)), both operands
@@ -304,9 +305,9 @@ typedef struct {
     /* dst[i] = sum over p of partial[p*step + i], in the order of p; with `relu` at least 0, handing NaN on */
     void (*sum_partials)(void *dst, const void *partial, ptrdiff_t step, ptrdiff_t partials, ptrdiff_t count, int relu);
     double (*sum)(const void *src, ptrdiff_t count);
-    /* `reach` has room for two numbers a tap. */
-    void (*col2im_planes)(const fc_col2im *sums, ptrdiff_t *reach);
-    void (*col2im_pixels)(const fc_col2im *sums, ptrdiff_t *reach);
+    /* There is room for three numbers a tap. */
+    void (*col2im_planes)(const fc_col2im *sums, void *room);
+    void (*col2im_pixels)(const fc_col2im *sums, void *room);
 
     int pool_pairs;  /* whether strips come in pairs */
     void (*pool_max)(const fc_pool_strip *strip);

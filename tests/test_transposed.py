@@ -1,4 +1,4 @@
-"""Input gradients of small planes of dy under large kernels: a product, and sums of what reaches a pixel."""
+"""Input gradients of few channels, or of small planes of dy: a product of all taps, and sums of what reaches a pixel."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ PROBLEMS = {
     "dilated": (3, 1, 7, 48, (4, 3), (3, 2), 1, 2, 0),
     "one_row": (5, 2, 3, 80, (1, 9), (1, 5), 1, 1, 0),
     "one_pixel_strided": (2, 1, 6, 130, (4, 4), (1, 1), 2, 1, 1),
+    "first_layer": (2, 1, 3, 40, (11, 11), (13, 12), 4, 1, 2),
+    "first_layer_dilated": (1, 1, 1, 30, (5, 5), (11, 23), 1, 2, 3),
     "blocks_of_images": (90, 1, 8, 72, (7, 7), (4, 4), 1, 1, 0),
 }
 
