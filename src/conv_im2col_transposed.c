@@ -1,4 +1,5 @@
-/* The input gradient where dy's planes are small beside dx's: as a correlation, most taps of a pixel would see the padding.
+/* The input gradient of few channels, which as a correlation fill no register tile, and where dy's planes are small beside
+ * dx's, so that most taps of a pixel would see the padding.
  *
  * The transpose of im2col and its product: one product gives what each tap adds for each pixel of dy, and a pixel of dx is
  * the sum of what reaches it (col2im), which is added up where it is stored. The product is of some images at a time, whose
@@ -148,12 +149,6 @@ void fc_transposed_operate(const fc_conv *conv, fc_operation operation, const fc
     }
 }
 
-/* Taps of the whole kernel, or of as much as the phase's taps tell of. */
-static ptrdiff_t all_taps(const fc_correlation *c)
-{
-    return c->layout == FC_NCHW ? c->w_m : c->tap[c->taps - 1].weight / (c->m * c->w_m) + 1;
-}
-
 /* Where padding is most of what a pixel would see, or channels are too few to fill tiles; not where taps give one image more
  * than is kept. */
 int fc_serves_transposed(const fc_correlation *c)
@@ -161,23 +156,23 @@ int fc_serves_transposed(const fc_correlation *c)
     const int pads = 4 * c->h * c->w < 3 * c->oh * c->ow, has_few_channels = c->taps > 1 && 2 * c->m <= c->kernels->lanes;
     if (!pads && !has_few_channels)
         return 0;
-    return (double)(c->groups * c->m * all_taps(c)) * (double)(c->h * c->w) * (double)c->element <= FC_COLUMNS_MOST_BYTES;
+    return (double)(c->groups * c->m) * (double)c->kernel_taps * (double)(c->h * c->w) * (double)c->element <=
+           FC_COLUMNS_MOST_BYTES;
 }
 
 /* The phase's share of the product, and what is added up. Fits to 60 random problems. */
 double fc_transposed_cycles(const fc_correlation *c)
 {
     const int nhwc = c->layout == FC_NHWC;
-    const ptrdiff_t taps = all_taps(c);
     fc_tap tap = {0, 0, 0};
     fc_correlation product = *c;
-    product.m = c->m * taps;
+    product.m = c->m * c->kernel_taps;
     product.taps = 1, product.tap = &tap;
     product.oh = c->h, product.ow = c->w;
     product.w_m = nhwc ? c->w_m : 1;
     const fc_view columns = fc_dense_view(NULL, c->layout, c->groups * product.m, c->h, c->w);
     product.y_c = columns.stride[1], product.y_h = columns.stride[2], product.y_w = columns.stride[3];
-    const double share = (double)c->taps / (double)taps * fc_algorithm_im2col.cycles(&product, FC_FORWARD);
+    const double share = (double)c->taps / (double)c->kernel_taps * fc_algorithm_im2col.cycles(&product, FC_FORWARD);
     const ptrdiff_t lanes = c->kernels->lanes;
     const ptrdiff_t vectors = nhwc ? c->w * fc_ceil_div(c->m, lanes) : c->m * fc_ceil_div(c->w, lanes);
     const ptrdiff_t outputs = nhwc ? c->ow * fc_ceil_div(c->m, lanes) : c->m * fc_ceil_div(c->ow, lanes);

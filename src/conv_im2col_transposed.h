@@ -4,7 +4,7 @@
 
 #include "correlation.h"
 
-/* Of a phase of an input gradient: whether its plane is so much larger than dy's that most taps of a pixel see padding. */
+/* Of a phase of an input gradient. */
 int fc_serves_transposed(const fc_correlation *c);
 double fc_transposed_cycles(const fc_correlation *c);
 /* All phases at once. */

@@ -37,6 +37,7 @@ static fc_correlation common(const fc_conv *p, const fc_operands *operands)
         .bias = operands->bias,
         .relu = operands->relu,
         .held = operands->packed != NULL,
+        .kernel_taps = p->kh * p->kw,
     };
 }
 

@@ -37,6 +37,7 @@ typedef struct {
     ptrdiff_t stride_h, stride_w;
     ptrdiff_t taps;
     fc_tap *tap;
+    ptrdiff_t kernel_taps;        /* of the convolution's kernel, of which a phase has some */
 
     char *x, *weights, *y;
     ptrdiff_t x_n, x_c, x_h, x_w;

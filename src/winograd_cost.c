@@ -32,8 +32,7 @@ static double image_cycles(const fc_winograd_plan *plan)
     return vectors * vector_cycles(&plan->c) * (tiles * (double)plan->points * 4.5 + side_by_side_cycles(plan));
 }
 
-/* of all products, by register tiles and vectors of filters, with 110 for each call, and as many where the sums are visited
- * again; */
+/* of all products, by register tiles and vectors of filters, and of their calls, which store a tile or visit it again; */
 static double product_cycles(const fc_winograd_plan *plan, ptrdiff_t blocks)
 {
     const fc_correlation *c = &plan->c;
