@@ -146,8 +146,8 @@ enum { FC_COLLIDING_BYTES = 4096 };
 /* Chunks of the depthwise weight gradient, each with its own copy of dw. */
 enum { FC_DEPTHWISE_CHUNKS = 8 };
 
-/* An input gradient's products of all taps, of as many images at once; and of one image, at most. */
-enum { FC_COLUMNS_BYTES = 2 << 20, FC_COLUMNS_MOST_BYTES = 8 << 20 };
+/* An input gradient's products of all taps: of the images of a task, in its L2, and of one image at most, in L3. */
+enum { FC_COLUMNS_BYTES = 1 << 20, FC_COLUMNS_MOST_BYTES = 8 << 20 };
 
 /* Images, and gradients of outputs, that come from memory (a byte of 13 MB took 1.1 times as long as one of 7, of 26 MB 2.1
  * times). */

@@ -3,7 +3,7 @@
  *
  * The transpose of im2col and its product: one product gives what each tap adds for each pixel of dy, and a pixel of dx is
  * the sum of what reaches it (col2im), which is added up where it is stored. The product is of some images at a time, whose
- * columns stay in cache: a matrix of all would pass through memory twice.
+ * columns stay in a thread's L2: a matrix of all would pass through memory twice.
  */
 #include "conv_im2col_transposed.h"
 
@@ -11,7 +11,7 @@
 #include "parallel.h"
 
 /* A product of 1x1 filters, one for each channel of dx and tap. */
-static fc_correlation product_of(const fc_conv *p, const fc_operands *operands, ptrdiff_t images, fc_tap *tap)
+static fc_correlation product_of(const fc_conv *p, const fc_operands *operands, fc_tap *tap)
 {
     const int nhwc = p->layout == FC_NHWC;
     const ptrdiff_t channels = p->c / p->groups * p->kh * p->kw, filters = p->k / p->groups;
@@ -22,7 +22,7 @@ static fc_correlation product_of(const fc_conv *p, const fc_operands *operands, 
         .element = p->dtype == FC_F32 ? sizeof(float) : sizeof(double),
         .layout = p->layout,
         .order = nhwc ? FC_BY_TAP : FC_BY_CHANNEL,
-        .n = images, .groups = p->groups, .m = channels, .q = filters,
+        .groups = p->groups, .m = channels, .q = filters,
         .h = p->oh, .w = p->ow, .oh = p->oh, .ow = p->ow,
         .stride_h = 1, .stride_w = 1,
         .taps = 1, .tap = tap,
@@ -37,45 +37,78 @@ static fc_correlation product_of(const fc_conv *p, const fc_operands *operands, 
     return c;
 }
 
+/* Blocks of images: a task each, or one after the other by all threads. */
 typedef struct {
     const fc_conv *conv;
     const fc_operands *operands;
     fc_tap tap;
-    fc_correlation product;      /* of a block's images */
-    ptrdiff_t first;             /* image of the block */
-    ptrdiff_t parts;             /* of an image, for threads */
+    fc_correlation product;      /* of the largest block */
+    ptrdiff_t blocks;
     int phases;
     fc_col2im *phase;            /* but for the image and its part */
-    char *room;                  /* for three numbers a tap, for each thread */
-    size_t room_bytes;
+    size_t columns_bytes, scratch_bytes, room_bytes;
+    char *scratch;               /* columns, and the product's workspace */
+    char *room;                  /* of a thread, for three numbers a tap */
 } transposed_job;
 
+typedef struct {
+    const transposed_job *job;
+    ptrdiff_t first;             /* image */
+    ptrdiff_t parts;             /* of an image, for threads */
+    const char *columns;
+} column_block;
+
 /* Some channels of an image, or with NHWC some rows of a group. */
-static void sum_task(void *context, ptrdiff_t task, int thread)
+static void sum_part(void *context, ptrdiff_t task, int thread)
 {
-    const transposed_job *job = context;
+    const column_block *block = context;
+    const transposed_job *job = block->job;
     const fc_conv *p = job->conv;
     const fc_correlation *c = &job->product;
     const int nhwc = p->layout == FC_NHWC;
-    const ptrdiff_t n = task / job->parts, part = task % job->parts, *dx = job->operands->y.stride;
+    const ptrdiff_t n = task / block->parts, part = task % block->parts, *dx = job->operands->y.stride;
     ptrdiff_t first, channels, row_block = 0, row_blocks = 1;
     if (nhwc) {
-        row_blocks = job->parts / p->groups, row_block = part % row_blocks;
+        row_blocks = block->parts / p->groups, row_block = part % row_blocks;
         channels = p->c / p->groups, first = part / row_blocks * channels;
     } else {
-        first = fc_part(p->c, job->parts, part), channels = fc_part(p->c, job->parts, part + 1) - first;
+        first = fc_part(p->c, block->parts, part), channels = fc_part(p->c, block->parts, part + 1) - first;
     }
     for (int i = 0; i < job->phases; i++) {
         fc_col2im s = job->phase[i];
         s.first_row = fc_part(s.y_rows, row_blocks, row_block);
         s.y_rows = fc_part(s.y_rows, row_blocks, row_block + 1) - s.first_row;
         s.channels = channels;
-        s.from = fc_at(c, c->y, n * c->y_n + first * p->kh * p->kw * c->y_c);
-        s.y = fc_at(c, s.y, (job->first + n) * dx[0] + first * dx[1] + s.first_row * s.y_row);
+        s.from = fc_at(c, block->columns, n * c->y_n + first * p->kh * p->kw * c->y_c);
+        s.y = fc_at(c, s.y, (block->first + n) * dx[0] + first * dx[1] + s.first_row * s.y_row);
         s.bias = job->operands->bias ? fc_at(c, job->operands->bias, first) : NULL;
         (nhwc ? c->kernels->col2im_pixels : c->kernels->col2im_planes)(&s, job->room + (size_t)thread * job->room_bytes);
     }
 }
+
+static void compute_block(const transposed_job *job, ptrdiff_t i, int threads, int thread)
+{
+    const fc_conv *p = job->conv;
+    char *scratch = job->scratch + (size_t)thread * job->scratch_bytes;
+    const int nhwc = p->layout == FC_NHWC;
+    const ptrdiff_t first = fc_part(p->n, job->blocks, i), units = nhwc ? p->groups : 1;
+    fc_correlation product = job->product;
+    product.n = fc_part(p->n, job->blocks, i + 1) - first;
+    product.x = fc_at(&product, product.x, first * product.x_n);
+    product.y = scratch;
+    fc_workspace own = {.base = scratch + job->columns_bytes};
+    fc_algorithm_im2col.correlate(&product, threads, &own);
+    const ptrdiff_t wanted = threads > 1 ? fc_ceil_div(4 * threads, product.n * units) : 1;
+    column_block block = {job, first, units * fc_min(nhwc ? p->h : p->c, wanted), scratch};
+    const ptrdiff_t tasks = product.n * block.parts;
+    if (threads > 1)
+        fc_parallel_for(threads, tasks, sum_part, &block);
+    else
+        for (ptrdiff_t task = 0; task < tasks; task++)
+            sum_part(&block, task, thread);
+}
+
+static void run_block(void *context, ptrdiff_t block, int thread) { compute_block(context, block, 1, thread); }
 
 /* Every tap is of one phase. */
 static void fill_phases(transposed_job *job, fc_tap *tap, ptrdiff_t *list)
@@ -112,19 +145,29 @@ void fc_transposed_operate(const fc_conv *conv, fc_operation operation, const fc
     const fc_conv_algorithm *im2col = &fc_algorithm_im2col;
     const ptrdiff_t taps = conv->kh * conv->kw, count = fc_correlation_count(conv, operation);
     fc_correlation *product = &job.product;
-    *product = product_of(conv, operands, conv->n, &job.tap);
+    *product = product_of(conv, operands, &job.tap);
     const size_t image_bytes = (size_t)product->y_n * product->element;
-    const ptrdiff_t fitting = fc_max(1, FC_COLUMNS_BYTES / (ptrdiff_t)image_bytes), blocks = fc_ceil_div(conv->n, fitting);
+    job.blocks = fc_ceil_div(conv->n, fc_max(1, FC_COLUMNS_BYTES / (ptrdiff_t)image_bytes));
+    product->n = fc_ceil_div(conv->n, job.blocks);
+    fc_choose_way(product, im2col, FC_FORWARD);
+    /* Larger images would be two in L3. */
+    const int apart = job.blocks >= 2 * threads && image_bytes <= FC_COLUMNS_BYTES;
+    const fc_packing *packing = im2col->packing(product);
+    char *packed = packing ? fc_take(workspace, packing->bytes(product)) : NULL;
+    product->packed = packing ? (const char *)product : NULL;  /* it sizes as if they were there */
+    fc_workspace sizes = {0};
+    job.columns_bytes = (size_t)product->n * image_bytes;
     size_t most = 0;
-    for (int smaller = 0; smaller < 2; smaller++) {
-        fc_workspace sizes = {0};
-        product->n = fc_max(1, fc_ceil_div(conv->n, blocks) - smaller);
-        fc_choose_way(product, im2col, FC_FORWARD);
-        im2col->correlate(product, threads, &sizes);
-        most = sizes.used > most ? sizes.used : most;
+    for (int smaller = 0; smaller < 2; smaller++, product->n = fc_max(1, product->n - 1)) {
+        fc_workspace its = {0};
+        im2col->correlate(product, apart ? 1 : threads, &its);
+        most = its.used > most ? its.used : most;
     }
-    char *columns = fc_take(workspace, (size_t)fc_ceil_div(conv->n, blocks) * image_bytes);
-    char *own = fc_take(workspace, most);
+    fc_take(&sizes, job.columns_bytes);
+    job.columns_bytes = sizes.used;
+    fc_take(&sizes, most);
+    job.scratch_bytes = sizes.used;
+    job.scratch = fc_take_scratch(workspace, apart ? threads : 1, &job.scratch_bytes);
     fc_tap *tap = fc_take(workspace, (size_t)taps * sizeof *tap);
     ptrdiff_t *list = fc_take(workspace, 3 * (size_t)taps * sizeof *list);
     job.phase = fc_take(workspace, (size_t)count * sizeof *job.phase);
@@ -133,20 +176,14 @@ void fc_transposed_operate(const fc_conv *conv, fc_operation operation, const fc
     if (!workspace->base)
         return;
     fill_phases(&job, tap, list);
-    const ptrdiff_t units = conv->layout == FC_NHWC ? conv->groups : 1;
-    const ptrdiff_t most_parts = conv->layout == FC_NHWC ? conv->h : conv->c;
-    product->y = columns;
-    for (ptrdiff_t block = 0; block < blocks; block++) {
-        job.first = fc_part(conv->n, blocks, block);
-        product->n = fc_part(conv->n, blocks, block + 1) - job.first;
-        product->x = fc_at(product, operands->x.data, job.first * product->x_n);
-        fc_choose_way(product, im2col, FC_FORWARD);
-        fc_workspace its = {.base = own};
-        im2col->correlate(product, threads, &its);
-        const ptrdiff_t wanted = threads > 1 ? fc_ceil_div(4 * threads, product->n * units) : 1;
-        job.parts = units * fc_min(most_parts, wanted);
-        fc_parallel_for(threads, product->n * job.parts, sum_task, &job);
-    }
+    if (packing)
+        packing->pack(product, threads, packed);
+    product->packed = packed;
+    if (apart)
+        fc_parallel_for(threads, job.blocks, run_block, &job);
+    else
+        for (ptrdiff_t block = 0; block < job.blocks; block++)
+            compute_block(&job, block, threads, 0);
 }
 
 /* Where padding is most of what a pixel would see, or channels are too few to fill tiles; not where taps give one image more
