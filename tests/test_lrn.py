@@ -129,8 +129,12 @@ def test_channels_and_pixels_around_the_lanes(rng, isa, dtype, layout, channels)
 
 def test_views_with_rows_apart_and_columns_of_one_pixel(rng, layout):
     wide = rng.standard_normal((2, 12, 11, 10))
-    for view in (wide[:, :, ::2, 1:8], wide[:, ::3, :, 4:5], wide[:, :, 3:4], wide[::-1, 2:9]):
-        x = view if layout == "NCHW" else wide.transpose(0, 2, 3, 1)[:, ::2, 1:8, 3:9]
+    pixels = np.ascontiguousarray(wide.transpose(0, 2, 3, 1))
+    views = {
+        "NCHW": (wide[:, :, ::2, 1:8], wide[:, ::3, :, 4:5], wide[:, :, 3:4], wide[::-1, 2:9]),
+        "NHWC": (wide.transpose(0, 2, 3, 1)[:, ::2, 1:8, 3:9], pixels[:, ::2, 1:8, 3:9], pixels[:, :, 8:1:-1]),
+    }
+    for x in views[layout]:
         y = fastconv.local_response_norm(x, 3, alpha=1.0, layout=layout)
         np.testing.assert_array_equal(y, fastconv.local_response_norm(x.copy(), 3, alpha=1.0, layout=layout))
         dx = fastconv.local_response_norm_backward(y, x, 3, alpha=1.0, layout=layout)

@@ -129,7 +129,8 @@ FC_INLINE void FC_NAME(lrn_pixels_of)(const fc_lrn_block *b, const int kind, con
     real *squares = (real *)b->scratch + around, *handed = squares + row;
     memset(b->scratch, 0, (size_t)((1 + backward) * row) * sizeof(real));
     for (ptrdiff_t p = 0; p < b->pixels; p++) {
-        const real *x = (const real *)b->x + p * b->x_pixel, *dy = (const real *)b->dy + p * b->dy_pixel;
+        const real *x = (const real *)b->x + p * b->x_pixel;
+        const real *dy = backward ? (const real *)b->dy + p * b->dy_pixel : NULL;
         real *out = (real *)b->out + p * b->out_pixel;
         for (ptrdiff_t c = 0; c < b->channels; c += LANES) {
             const int lanes = b->channels - c < LANES ? (int)(b->channels - c) : LANES;
