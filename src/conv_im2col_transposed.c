@@ -213,5 +213,9 @@ double fc_transposed_cycles(const fc_correlation *c)
     const ptrdiff_t lanes = c->kernels->lanes;
     const ptrdiff_t vectors = nhwc ? c->w * fc_ceil_div(c->m, lanes) : c->m * fc_ceil_div(c->w, lanes);
     const ptrdiff_t outputs = nhwc ? c->ow * fc_ceil_div(c->m, lanes) : c->m * fc_ceil_div(c->ow, lanes);
-    return share + (double)(c->n * c->groups) * (4 * (double)(c->taps * c->h * vectors) + 8 * (double)(c->oh * outputs));
+    /* Of OIHW weights from memory, a few of a row are packed before the next row's, pages behind it. */
+    const double weights = (double)(c->groups * c->m * c->q) * (double)c->taps;
+    const double packing = !nhwc && weights * (double)c->element > FC_FAR_BYTES ? 5 : 0.4;
+    const double sums = 4 * (double)(c->taps * c->h * vectors) + 8 * (double)(c->oh * outputs);
+    return share + packing * weights + (double)(c->n * c->groups) * sums;
 }

@@ -109,7 +109,7 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     const double transforms = c->held && !plan.holds_taps ? 0 : transform_cycles(&plan, plan.blocks);
     const double streaming = plan.holds_taps ? 0 : streaming_cycles(&plan);
     const double products = fmax(product_cycles(&plan, plan.blocks), streaming);
-    const double output = (double)fc_ceil_div(c->m, c->kernels->lanes) * tiles * points * 3 * vector_cycles(c);
+    const double output = (double)fc_ceil_div(c->m, c->kernels->lanes) * tiles * points * 4.5 * vector_cycles(c);
     /* A lone task leaves other threads without work, while other algorithms share theirs. */
     const double alone = c->groups * plan.blocks * plan.filters.panels == 1 ? 1.4 : 1;
     return 5000 + memory_cycles(c) + alone * (double)c->groups * (image + packing + transforms + products + output);
