@@ -116,8 +116,8 @@ enum { FC_UNCOPIED_IMAGE_BYTES = 32 << 10 };
  * row, so that its tiles are full whatever the width. */
 enum { FC_DIRECT_C_BYTES = 256 << 10, FC_DIRECT_MERGED_PIXELS = 1024 };
 
-/* The reduction of a lone panel of weights, not held, that has so many steps for each pixel of y is split into two parts, or so many if
- * it has as many depth blocks. */
+/* The reduction of a lone panel of weights, not held, that has so many steps for each pixel of y is split into two parts, or
+ * so many if it has as many depth blocks. */
 enum { FC_DIRECT_PART_STEPS = 2, FC_DIRECT_PARTS = 4 };
 
 /* A panel of weights that a thread keeps for its next task, a part of L2. */

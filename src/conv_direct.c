@@ -40,10 +40,12 @@ static double groups_cycles(const fc_correlation *c, fc_operation operation)
 static int choose_lanes(const fc_correlation *given, fc_operation operation)
 {
     const fc_correlation c = by_channel(given);
-    (void)operation;
     const double pixels = fc_direct_pixels_cycles(&c), channels = fc_direct_channels_cycles(&c);
-    if (groups_cycles(&c, FC_FORWARD) < fmin(pixels, channels) && !fc_depthwise_sees_padding(&c))
-        return fc_serves_depthwise(&c) ? LANES_GROUPS : FC_WHOLE_OPERATION;
+    const int along_groups = groups_cycles(&c, operation) < fmin(pixels, channels) && !fc_depthwise_sees_padding(&c);
+    if (along_groups && fc_serves_depthwise(&c))
+        return LANES_GROUPS;
+    if (along_groups && !c.is_part)
+        return FC_WHOLE_OPERATION;
     return channels < pixels ? FC_LANES_CHANNELS : FC_LANES_PIXELS;
 }
 

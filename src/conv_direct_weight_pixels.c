@@ -174,7 +174,8 @@ static double reading_cycles(const fc_correlation *c, ptrdiff_t rows)
     const double unit = (double)c->m * (double)(rows * c->ow) * (double)c->element;
     const double bytes = (double)(c->n * c->groups * c->m) * (double)(c->oh * c->ow) * (double)c->element;
     const double blocks = (double)fc_ceil_div(c->q, channels_of_block(c, &b));
-    return bytes / 64 * ((unit > FC_DIRECT_IMAGE_BYTES ? 6 * blocks : 0) + (bytes > FC_FAR_BYTES ? 10 : 0));
+    const double lines = bytes / 64;
+    return lines * ((unit > FC_DIRECT_IMAGE_BYTES ? 6 * blocks : 0) + (bytes > FC_FAR_BYTES ? 10 : 0));
 }
 
 /* A tile takes its multiply-adds for each vector of a row, or of all rows in place, and a fixed time to add up its lanes. */

@@ -244,15 +244,14 @@ static double cycles_of_window(const fc_correlation *c, fc_operation operation)
     return fc_serves_outer(c) ? fc_outer_cycles(c, operation) : panel_cycles(c);
 }
 
-/* HUGE_VAL if the taps are better gathered than what they add. */
-static double transposed_cycles(const fc_correlation *c, fc_operation operation)
+static int may_transpose(const fc_correlation *c, fc_operation operation)
 {
-    return operation == FC_BACKWARD_INPUT && fc_serves_transposed(c) ? fc_transposed_cycles(c) : HUGE_VAL;
+    return operation == FC_BACKWARD_INPUT && fc_serves_transposed(c);
 }
 
 static int choose_way(const fc_correlation *c, fc_operation operation)
 {
-    if (transposed_cycles(c, operation) < cycles_of_window(c, operation))
+    if (!c->is_part && may_transpose(c, operation) && fc_transposed_cycles(c) < cycles_of_window(c, operation))
         return FC_WHOLE_OPERATION;
     if (fc_serves_inner(c))
         return INNER_PRODUCTS;
@@ -293,7 +292,8 @@ static double cycles(const fc_correlation *c, fc_operation operation)
 {
     if (operation == FC_BACKWARD_WEIGHT)
         return fc_im2col_weight_cycles(c);
-    return fmin(cycles_of_window(c, operation), transposed_cycles(c, operation));
+    const double window = cycles_of_window(c, operation);
+    return may_transpose(c, operation) ? fmin(window, fc_transposed_cycles(c)) : window;
 }
 
 const fc_conv_algorithm fc_algorithm_im2col = {

@@ -10,46 +10,42 @@
 #include "blocking.h"
 #include "parallel.h"
 
-/* A product of 1x1 filters, one for each channel of dx and tap. */
-static fc_correlation product_of(const fc_conv *p, const fc_operands *operands, fc_tap *tap)
-{
-    const int nhwc = p->layout == FC_NHWC;
-    const ptrdiff_t channels = p->c / p->groups * p->kh * p->kw, filters = p->k / p->groups;
-    const ptrdiff_t *x = operands->x.stride;
-    *tap = (fc_tap){0, 0, 0};
-    fc_correlation c = {
-        .kernels = fc_kernels_for(p->dtype),
-        .element = p->dtype == FC_F32 ? sizeof(float) : sizeof(double),
-        .layout = p->layout,
-        .order = nhwc ? FC_BY_TAP : FC_BY_CHANNEL,
-        .groups = p->groups, .m = channels, .q = filters,
-        .h = p->oh, .w = p->ow, .oh = p->oh, .ow = p->ow,
-        .stride_h = 1, .stride_w = 1,
-        .taps = 1, .tap = tap,
-        .weights = (char *)operands->w,
-        .w_group = nhwc ? filters : filters * channels,
-        .w_m = nhwc ? p->k : 1,
-        .w_q = nhwc ? 1 : channels,
-        .x = (char *)operands->x.data, .x_n = x[0], .x_c = x[1], .x_h = x[2], .x_w = x[3],
-    };
-    const fc_view columns = fc_dense_view(NULL, p->layout, p->groups * channels, p->oh, p->ow);
-    c.y_n = columns.stride[0], c.y_c = columns.stride[1], c.y_h = columns.stride[2], c.y_w = columns.stride[3];
-    return c;
-}
-
 /* Blocks of images: a task each, or one after the other by all threads. */
 typedef struct {
     const fc_conv *conv;
     const fc_operands *operands;
-    fc_tap tap;
-    fc_correlation product;      /* of the largest block */
-    ptrdiff_t blocks;
+    const fc_kernels *kernels;
+    ptrdiff_t element, blocks;
+    fc_view columns;             /* of a block, but for where they lie */
+    int way;                     /* of all products */
+    const char *packed;
     int phases;
     fc_col2im *phase;            /* but for the image and its part */
     size_t columns_bytes, scratch_bytes, room_bytes;
     char *scratch;               /* columns, and the product's workspace */
     char *room;                  /* of a thread, for three numbers a tap */
 } transposed_job;
+
+/* The input gradient of 1x1 filters, of which the weights have one for each channel of dx and tap. */
+static fc_correlation product_of(const transposed_job *job, ptrdiff_t first, ptrdiff_t images, char *columns, fc_tap *tap)
+{
+    const fc_conv *p = job->conv;
+    const fc_view *dy = &job->operands->x;
+    const fc_conv conv = {
+        .dtype = p->dtype, .layout = p->layout, .groups = p->groups,
+        .n = images, .c = p->c * p->kh * p->kw, .h = p->oh, .w = p->ow,
+        .k = p->k, .kh = 1, .kw = 1, .oh = p->oh, .ow = p->ow,
+        .stride_h = 1, .stride_w = 1, .dilation_h = 1, .dilation_w = 1,
+    };
+    fc_operands operands = {.x = *dy, .y = job->columns, .w = job->operands->w};
+    operands.x.data = (const char *)dy->data + first * dy->stride[0] * job->element;
+    operands.y.data = columns;
+    fc_correlation c;
+    fc_correlation_of(&conv, FC_BACKWARD_INPUT, 0, &operands, &fc_algorithm_im2col, tap, &c);
+    c.way = job->way;
+    c.packed = job->packed;
+    return c;
+}
 
 typedef struct {
     const transposed_job *job;
@@ -64,9 +60,9 @@ static void sum_part(void *context, ptrdiff_t task, int thread)
     const column_block *block = context;
     const transposed_job *job = block->job;
     const fc_conv *p = job->conv;
-    const fc_correlation *c = &job->product;
     const int nhwc = p->layout == FC_NHWC;
-    const ptrdiff_t n = task / block->parts, part = task % block->parts, *dx = job->operands->y.stride;
+    const ptrdiff_t n = task / block->parts, part = task % block->parts, element = job->element;
+    const ptrdiff_t *columns = job->columns.stride, *dx = job->operands->y.stride;
     ptrdiff_t first, channels, row_block = 0, row_blocks = 1;
     if (nhwc) {
         row_blocks = block->parts / p->groups, row_block = part % row_blocks;
@@ -79,28 +75,27 @@ static void sum_part(void *context, ptrdiff_t task, int thread)
         s.first_row = fc_part(s.y_rows, row_blocks, row_block);
         s.y_rows = fc_part(s.y_rows, row_blocks, row_block + 1) - s.first_row;
         s.channels = channels;
-        s.from = fc_at(c, block->columns, n * c->y_n + first * p->kh * p->kw * c->y_c);
-        s.y = fc_at(c, s.y, (block->first + n) * dx[0] + first * dx[1] + s.first_row * s.y_row);
-        s.bias = job->operands->bias ? fc_at(c, job->operands->bias, first) : NULL;
-        (nhwc ? c->kernels->col2im_pixels : c->kernels->col2im_planes)(&s, job->room + (size_t)thread * job->room_bytes);
+        s.from = block->columns + (n * columns[0] + first * p->kh * p->kw * columns[1]) * element;
+        s.y = (char *)s.y + ((block->first + n) * dx[0] + first * dx[1] + s.first_row * s.y_row) * element;
+        s.bias = job->operands->bias ? (const char *)job->operands->bias + first * element : NULL;
+        (nhwc ? job->kernels->col2im_pixels : job->kernels->col2im_planes)(&s, job->room + (size_t)thread * job->room_bytes);
     }
 }
 
 static void compute_block(const transposed_job *job, ptrdiff_t i, int threads, int thread)
 {
     const fc_conv *p = job->conv;
-    char *scratch = job->scratch + (size_t)thread * job->scratch_bytes;
+    char *columns = job->scratch + (size_t)thread * job->scratch_bytes;
     const int nhwc = p->layout == FC_NHWC;
-    const ptrdiff_t first = fc_part(p->n, job->blocks, i), units = nhwc ? p->groups : 1;
-    fc_correlation product = job->product;
-    product.n = fc_part(p->n, job->blocks, i + 1) - first;
-    product.x = fc_at(&product, product.x, first * product.x_n);
-    product.y = scratch;
-    fc_workspace own = {.base = scratch + job->columns_bytes};
+    const ptrdiff_t first = fc_part(p->n, job->blocks, i), images = fc_part(p->n, job->blocks, i + 1) - first;
+    fc_tap tap;
+    const fc_correlation product = product_of(job, first, images, columns, &tap);
+    fc_workspace own = {.base = columns + job->columns_bytes};
     fc_algorithm_im2col.correlate(&product, threads, &own);
-    const ptrdiff_t wanted = threads > 1 ? fc_ceil_div(4 * threads, product.n * units) : 1;
-    column_block block = {job, first, units * fc_min(nhwc ? p->h : p->c, wanted), scratch};
-    const ptrdiff_t tasks = product.n * block.parts;
+    const ptrdiff_t units = nhwc ? p->groups : 1;
+    const ptrdiff_t wanted = threads > 1 ? fc_ceil_div(4 * threads, images * units) : 1;
+    column_block block = {job, first, units * fc_min(nhwc ? p->h : p->c, wanted), columns};
+    const ptrdiff_t tasks = images * block.parts;
     if (threads > 1)
         fc_parallel_for(threads, tasks, sum_part, &block);
     else
@@ -114,7 +109,6 @@ static void run_block(void *context, ptrdiff_t block, int thread) { compute_bloc
 static void fill_phases(transposed_job *job, fc_tap *tap, ptrdiff_t *list)
 {
     const fc_conv *p = job->conv;
-    const fc_correlation *product = &job->product;
     const int nhwc = p->layout == FC_NHWC;
     const ptrdiff_t channels = p->c / p->groups, count = fc_correlation_count(p, FC_BACKWARD_INPUT);
     const ptrdiff_t plane = nhwc ? channels : p->oh * p->ow, weights = nhwc ? channels * p->k : 1;
@@ -130,7 +124,7 @@ static void fill_phases(transposed_job *job, fc_tap *tap, ptrdiff_t *list)
             planes[t] = c.tap[t].weight / weights * plane;
         }
         job->phase[job->phases++] = (fc_col2im){
-            .rows = p->oh, .columns = p->ow, .pixel = product->y_w,
+            .rows = p->oh, .columns = p->ow, .pixel = job->columns.stride[3],
             .from_channel = plane * p->kh * p->kw, .y_channel = c.y_c,
             .taps = c.taps, .tap_h = h, .tap_w = w, .tap_plane = planes,
             .y_rows = c.oh, .y_columns = c.ow, .y_row = c.y_h, .y_column = c.y_w, .y = c.y,
@@ -141,29 +135,32 @@ static void fill_phases(transposed_job *job, fc_tap *tap, ptrdiff_t *list)
 void fc_transposed_operate(const fc_conv *conv, fc_operation operation, const fc_operands *operands, int threads,
                            fc_workspace *workspace)
 {
-    transposed_job job = {.conv = conv, .operands = operands};
     const fc_conv_algorithm *im2col = &fc_algorithm_im2col;
     const ptrdiff_t taps = conv->kh * conv->kw, count = fc_correlation_count(conv, operation);
-    fc_correlation *product = &job.product;
-    *product = product_of(conv, operands, &job.tap);
-    const size_t image_bytes = (size_t)product->y_n * product->element;
-    job.blocks = fc_ceil_div(conv->n, fc_max(1, FC_COLUMNS_BYTES / (ptrdiff_t)image_bytes));
-    product->n = fc_ceil_div(conv->n, job.blocks);
-    fc_choose_way(product, im2col, FC_FORWARD);
+    transposed_job job = {.conv = conv, .operands = operands, .kernels = fc_kernels_for(conv->dtype)};
+    job.element = conv->dtype == FC_F32 ? sizeof(float) : sizeof(double);
+    job.columns = fc_dense_view(NULL, conv->layout, conv->c * taps, conv->oh, conv->ow);
+    const ptrdiff_t image_bytes = job.columns.stride[0] * job.element;
+    job.blocks = fc_ceil_div(conv->n, fc_max(1, FC_COLUMNS_BYTES / image_bytes));
     /* Larger images would be two in L3. */
     const int apart = job.blocks >= 2 * threads && image_bytes <= FC_COLUMNS_BYTES;
-    const fc_packing *packing = im2col->packing(product);
-    char *packed = packing ? fc_take(workspace, packing->bytes(product)) : NULL;
-    product->packed = packing ? (const char *)product : NULL;  /* it sizes as if they were there */
-    fc_workspace sizes = {0};
-    job.columns_bytes = (size_t)product->n * image_bytes;
+    const ptrdiff_t images = fc_ceil_div(conv->n, job.blocks);
+    fc_tap of_product;
+    fc_correlation product = product_of(&job, 0, images, NULL, &of_product);
+    fc_choose_way(&product, im2col, FC_FORWARD);
+    job.way = product.way;
+    const fc_packing *packing = im2col->packing(&product);
+    char *packed = packing ? fc_take(workspace, packing->bytes(&product)) : NULL;
+    job.packed = packing ? (const char *)packing : NULL;  /* sizes are as if they were there */
     size_t most = 0;
-    for (int smaller = 0; smaller < 2; smaller++, product->n = fc_max(1, product->n - 1)) {
-        fc_workspace its = {0};
-        im2col->correlate(product, apart ? 1 : threads, &its);
-        most = its.used > most ? its.used : most;
+    for (int smaller = 0; smaller < 2; smaller++) {
+        const fc_correlation sized = product_of(&job, 0, fc_max(1, images - smaller), NULL, &of_product);
+        fc_workspace own = {0};
+        im2col->correlate(&sized, apart ? 1 : threads, &own);
+        most = own.used > most ? own.used : most;
     }
-    fc_take(&sizes, job.columns_bytes);
+    fc_workspace sizes = {0};
+    fc_take(&sizes, (size_t)(images * image_bytes));
     job.columns_bytes = sizes.used;
     fc_take(&sizes, most);
     job.scratch_bytes = sizes.used;
@@ -177,8 +174,8 @@ void fc_transposed_operate(const fc_conv *conv, fc_operation operation, const fc
         return;
     fill_phases(&job, tap, list);
     if (packing)
-        packing->pack(product, threads, packed);
-    product->packed = packed;
+        packing->pack(&product, threads, packed);
+    job.packed = packed;
     if (apart)
         fc_parallel_for(threads, job.blocks, run_block, &job);
     else

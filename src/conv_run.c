@@ -117,8 +117,8 @@ static fc_status run_without_padding(const fc_conv *conv, const fc_operands *ope
                     tap[part.taps++] = (fc_tap){h, w, c->tap[t].weight};
             }
             if (part.taps) {
-                /* As a correlation for itself: a way that takes the whole operation would compute all of dx again. */
-                fc_choose_way(&part, &fc_algorithm_im2col, FC_FORWARD);
+                part.is_part = 1;
+                fc_choose_way(&part, &fc_algorithm_im2col, FC_BACKWARD_INPUT);
                 status = run_correlation(conv, FC_BACKWARD_INPUT, operands, &part, &fc_algorithm_im2col, threads);
             } else {
                 fill_with_bias(&part);

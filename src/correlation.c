@@ -194,4 +194,5 @@ void fc_correlation_of(const fc_conv *p, fc_operation operation, ptrdiff_t i, co
     } else {
         whole_correlation(p, operands, tap, out);
     }
+    out->is_part = i > 0;
 }

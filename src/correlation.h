@@ -48,6 +48,7 @@ typedef struct {
     int held;                     /* weights are packed before the call, which does not pay for it */
     const char *packed;           /* the held ones, as the algorithm's packing has them; or NULL */
     int way;                      /* of the algorithm's ways, the one that it has chosen */
+    int is_part;                  /* of an operation of which others have run: it chooses for itself alone */
 } fc_correlation;
 
 static inline char *fc_at(const fc_correlation *c, const void *base, ptrdiff_t elements)
@@ -105,7 +106,7 @@ typedef struct {
     const fc_packing *(*packing)(const fc_correlation *c);
 } fc_conv_algorithm;
 
-/* A way that takes all correlations of an operation at once. */
+/* A way that takes all correlations of an operation at once: the first one's choice. */
 enum { FC_WHOLE_OPERATION = 16 };
 
 /* To be asked once a correlation, before it runs or packs: to estimate takes a small layer longer than to begin. */

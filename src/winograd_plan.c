@@ -47,7 +47,7 @@ static fc_winograd_filters plan_filters(const fc_winograd_plan *plan)
 static ptrdiff_t fewest_blocks(const fc_winograd_plan *plan)
 {
     const fc_correlation *c = &plan->c;
-    const ptrdiff_t panels = c->groups * fc_ceil_div(c->m, c->kernels->tile_columns);
+    const ptrdiff_t panels = c->groups * plan->filters.panels;
     const ptrdiff_t tiles = plan->rows * plan->tiles_w;
     const int fill_registers = tiles >= 4 * c->kernels->tile_rows;
     if (panels == 1)
