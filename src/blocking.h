@@ -153,6 +153,11 @@ enum { FC_COLUMNS_BYTES = 1 << 20, FC_COLUMNS_MOST_BYTES = 8 << 20 };
  * times). */
 enum { FC_FAR_BYTES = 12 << 20 };
 
+/* What a byte of a line costs that is stored in parts, each in another pass over more than an L2, or than an L3's share. */
+enum { FC_L2_BYTES = 1 << 20 };
+#define FC_NEAR_LINE_CYCLES 0.04
+#define FC_FAR_LINE_CYCLES 0.1
+
 /* What its chunks after the first may cost, of the products. */
 #define FC_GRADIENT_CHUNKS_SHARE 0.05
 

@@ -228,9 +228,11 @@ static double panel_cycles(const fc_correlation *c)
      * NHWC, which `direct` has to turn, never were. */
     const double products = (nhwc && c->taps == 1 ? 1 : 1.04) * fc_gemm_cycles(&gemm);
     const double calls = 50 * (double)(fc_a_panels(&gemm) * fc_b_panels(&gemm)) * (double)blocks;
-    const double turned =
-        stores_in_place(c, lanes) ? 0 : (double)c->m * (double)pixels * 12 / (double)c->kernels->lanes;
-    return 0.6 * fc_packing_cycles(c) +
+    const int scatters = !nhwc && c->y_w != 1;
+    const double turned = stores_in_place(c, lanes) || scatters
+                              ? 0
+                              : (double)c->m * (double)pixels * 12 / (double)c->kernels->lanes;
+    return 0.6 * fc_packing_cycles(c) + fc_scatter_cycles(c) +
            (double)(c->n * c->groups) * (products + calls + gathered + runs + turned + 1300);
 }
 

@@ -183,36 +183,65 @@ void fc_transposed_operate(const fc_conv *conv, fc_operation operation, const fc
             compute_block(&job, block, threads, 0);
 }
 
-/* Where padding is most of what a pixel would see, or channels are too few to fill tiles; not where taps give one image more
- * than is kept. */
+/* Not where taps give one image more than is kept. */
 int fc_serves_transposed(const fc_correlation *c)
 {
-    const int pads = 4 * c->h * c->w < 3 * c->oh * c->ow, has_few_channels = c->taps > 1 && 2 * c->m <= c->kernels->lanes;
-    if (!pads && !has_few_channels)
-        return 0;
-    return (double)(c->groups * c->m) * (double)c->kernel_taps * (double)(c->h * c->w) * (double)c->element <=
-           FC_COLUMNS_MOST_BYTES;
+    return c->kernel_taps > 1 && (double)(c->groups * c->m) * (double)c->kernel_taps * (double)(c->h * c->w) *
+                                         (double)c->element <= FC_COLUMNS_MOST_BYTES;
 }
 
-/* The phase's share of the product, and what is added up. Fits to 60 random problems. */
+/* What product_of makes of a phase, for an estimate. */
+static fc_correlation product_for(const fc_correlation *c, fc_tap *tap)
+{
+    const int nhwc = c->layout == FC_NHWC;
+    fc_correlation product = *c;
+    product.m = c->m * c->kernel_taps;
+    product.taps = product.kernel_taps = 1, product.tap = tap;
+    product.oh = c->h, product.ow = c->w;
+    product.w_m = nhwc ? c->w_m : 1;
+    fc_view columns = fc_dense_view(NULL, c->layout, c->groups * product.m, c->h, c->w);
+    if (c->groups * c->h * c->w == 1) {  /* a pixel an image: a matrix, as correlation.c has it */
+        product.layout = FC_NHWC, product.order = FC_BY_CHANNEL;
+        product.w_q = nhwc ? product.w_q : product.m;
+        product.w = product.ow = c->n, product.n = 1;
+        product.x_c = 1, product.x_w = c->x_n;
+        columns.stride[1] = 1, columns.stride[3] = columns.stride[0];
+        columns.stride[0] = columns.stride[2] = c->n * columns.stride[0];
+    }
+    product.y_n = columns.stride[0], product.y_c = columns.stride[1];
+    product.y_h = columns.stride[2], product.y_w = columns.stride[3];
+    return product;
+}
+
+/* Adding up an image's phase: rows of a tap, and rows of outputs, whose pixels if they lie apart are stored one by one. */
+static double plane_sums_cycles(const fc_correlation *c)
+{
+    const ptrdiff_t lanes = c->kernels->lanes, vectors = fc_ceil_div(c->w, lanes), outputs = fc_ceil_div(c->ow, lanes);
+    const double tap_row = 1.5 * (double)vectors + 0.045 * (double)c->w * (double)c->element;
+    const double row = 6 * (double)outputs + (c->y_w == 1 ? 0 : 0.5 * (double)c->ow);
+    return (double)c->m * ((double)(c->taps * c->h) * tap_row + (double)c->oh * row);
+}
+
+/* The same with NHWC: vectors of a pixel's channels. */
+static double pixel_sums_cycles(const fc_correlation *c)
+{
+    const ptrdiff_t vectors = fc_ceil_div(c->m, c->kernels->lanes);
+    return 4 * (double)(c->taps * c->h * c->w * vectors) + 8 * (double)(c->oh * c->ow * vectors);
+}
+
+/* The phase's share of the product, and what is added up. Fits to 240 random problems. */
 double fc_transposed_cycles(const fc_correlation *c)
 {
     const int nhwc = c->layout == FC_NHWC;
     fc_tap tap = {0, 0, 0};
-    fc_correlation product = *c;
-    product.m = c->m * c->kernel_taps;
-    product.taps = 1, product.tap = &tap;
-    product.oh = c->h, product.ow = c->w;
-    product.w_m = nhwc ? c->w_m : 1;
-    const fc_view columns = fc_dense_view(NULL, c->layout, c->groups * product.m, c->h, c->w);
-    product.y_c = columns.stride[1], product.y_h = columns.stride[2], product.y_w = columns.stride[3];
+    fc_correlation product = product_for(c, &tap);
     const double share = (double)c->taps / (double)c->kernel_taps * fc_algorithm_im2col.cycles(&product, FC_FORWARD);
-    const ptrdiff_t lanes = c->kernels->lanes;
-    const ptrdiff_t vectors = nhwc ? c->w * fc_ceil_div(c->m, lanes) : c->m * fc_ceil_div(c->w, lanes);
-    const ptrdiff_t outputs = nhwc ? c->ow * fc_ceil_div(c->m, lanes) : c->m * fc_ceil_div(c->ow, lanes);
+    fc_choose_way(&product, &fc_algorithm_im2col, FC_FORWARD);
     /* Of OIHW weights from memory, a few of a row are packed before the next row's, pages behind it. */
     const double weights = (double)(c->groups * c->m * c->q) * (double)c->taps;
-    const double packing = !nhwc && weights * (double)c->element > FC_FAR_BYTES ? 5 : 0.4;
-    const double sums = 4 * (double)(c->taps * c->h * vectors) + 8 * (double)(c->oh * outputs);
+    const double packing = !fc_algorithm_im2col.packing(&product)                      ? 0
+                           : !nhwc && weights * (double)c->element > FC_FAR_BYTES ? 5
+                                                                                  : 0.4;
+    const double sums = nhwc ? pixel_sums_cycles(c) : plane_sums_cycles(c);
     return share + packing * weights + (double)(c->n * c->groups) * sums;
 }

@@ -1,7 +1,10 @@
 /* From convolutions to correlations: strides, taps and phases. */
 #include "correlation.h"
 
+#include <math.h>
 #include <stdlib.h>
+
+#include "blocking.h"
 
 fc_view fc_dense_view(const void *data, fc_layout layout, ptrdiff_t c, ptrdiff_t h, ptrdiff_t w)
 {
@@ -178,7 +181,7 @@ static void product_correlation(const fc_conv *p, fc_operation operation, const 
     c.w = c.ow = p->n;
     c.m = reads_images ? p->k : elements, c.q = reads_images ? elements : p->k;
     c.w_m = oihw == reads_images ? c.q : 1, c.w_q = oihw == reads_images ? 1 : c.m;
-    c.taps = 1, c.tap = tap;
+    c.taps = c.kernel_taps = 1, c.tap = tap;
     *tap = (fc_tap){0, 0, 0};
     *out = c;
 }
@@ -195,4 +198,16 @@ void fc_correlation_of(const fc_conv *p, fc_operation operation, ptrdiff_t i, co
         whole_correlation(p, operands, tap, out);
     }
     out->is_part = i > 0;
+}
+
+double fc_scatter_cycles(const fc_correlation *c)
+{
+    if (c->layout != FC_NCHW || c->y_w == 1)
+        return 0;
+    const double pixels = (double)(c->n * c->groups * c->m) * (double)(c->oh * c->ow);
+    const double line = fmin((double)c->y_w * (double)c->element, 64);
+    const double bytes = (double)c->n * (double)c->y_n * (double)c->element;
+    const double pass = bytes > FC_FAR_BYTES ? FC_FAR_LINE_CYCLES : bytes > FC_L2_BYTES ? FC_NEAR_LINE_CYCLES : 0;
+    const double collides = c->y_c * (ptrdiff_t)c->element % FC_COLLIDING_BYTES == 0 ? 1.5 : 0;
+    return pixels * (1 + pass * line + collides);
 }

@@ -141,6 +141,10 @@ extern const char fc_other_variant[];
 void fc_correlation_of(const fc_conv *conv, fc_operation operation, ptrdiff_t i, const fc_operands *operands,
                        const fc_conv_algorithm *algorithm, fc_tap *tap, fc_correlation *out);
 
+/* What pixels of y that lie apart take to store, as those of an input gradient's phase do: one by one, in lines that the
+ * other phases come back to. Of NHWC vectors are stored. */
+double fc_scatter_cycles(const fc_correlation *c);
+
 /* conv_select.c: the named algorithm, or the cheapest for "auto", of weights that are held or not; NULL when the named
  * one refuses or is unknown. `seconds` is the estimate on one thread. */
 const fc_conv_algorithm *fc_select(const fc_conv *conv, fc_operation operation, const char *algo, int held,

@@ -25,7 +25,12 @@ static int find_runs(const fc_correlation *c, ptrdiff_t t, ptrdiff_t first, ptrd
         const ptrdiff_t from = fc_max(column, begin), to = fc_min(column + in_row, end);
         if (h >= 0 && h < c->h && from < to) {
             const ptrdiff_t w = from * c->stride_w + c->tap[t].w;
-            run[runs++] = (fc_run){p + from - column, h * c->x_h + w * c->x_w, to - from};
+            const fc_run next = {p + from - column, h * c->x_h + w * c->x_w, to - from};
+            fc_run *last = runs ? &run[runs - 1] : NULL;
+            if (last && last->to + last->count == next.to && last->from + last->count * c->stride_w * c->x_w == next.from)
+                last->count += next.count;
+            else
+                run[runs++] = next;
         }
         p += in_row;
     }

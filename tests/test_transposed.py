@@ -23,6 +23,12 @@ PROBLEMS = {
     "one_pixel_strided": (2, 1, 6, 130, (4, 4), (1, 1), 2, 1, 1),
     "first_layer": (2, 1, 3, 40, (11, 11), (13, 12), 4, 1, 2),
     "first_layer_dilated": (1, 1, 1, 30, (5, 5), (11, 23), 1, 2, 3),
+    "steps_as_wide_as_kernels": (2, 1, 30, 70, (3, 3), (5, 4), 3, 1, 1),  # a tap a phase
+    "gaps_between_kernels": (3, 2, 17, 40, (2, 3), (4, 5), 4, 1, 0),
+    "a_pixel_an_image": (9, 1, 40, 64, (3, 3), (1, 1), 3, 1, 1),
+    "strided_many_channels": (2, 1, 40, 90, (3, 5), (7, 6), 2, 1, 1),
+    "planes_a_page_apart": (2, 1, 20, 24, (4, 4), (7, 7), 5, 1, 1),  # 32 x 32 of four bytes
+    "kernel_of_the_whole_image": (3, 1, 5, 90, (4, 4), (1, 1), 4, 1, 0),
     "blocks_of_images": (190, 1, 8, 72, (7, 7), (4, 4), 1, 1, 0),
 }
 
