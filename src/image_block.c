@@ -111,6 +111,18 @@ void fc_fill_image_block(const fc_image_block *b, const fc_correlation *c, const
         fill_from_channels(b, c, x, channels, first, begin, end, block_rows, block);
         return;
     }
+    if (fc_rows_are_narrow(b, c)) {
+        const fc_image_rows narrow = {
+            .channels = channels, .rows = seen, .x = fc_at(c, x, (first + begin) * c->x_h),
+            .x_channel = c->x_c, .x_row = b->row_step * c->x_h, .width = c->w,
+            .to = block, .plane = b->plane, .row_step = b->row_step * b->row_length,
+            .zeros_before = begin * b->row_length, .end = end * b->row_length,
+            .zeros_behind = (block_rows - end) * b->row_length,
+            .phases = b->phases, .phase_length = b->phase_length, .stride = c->stride_w, .low = b->low_w,
+        };
+        kernels->image_rows(&narrow);
+        return;
+    }
     fc_run run = run_of_phase(b, c, 0);
     const int asks = channels > 1 && comes_from_afar(c);
     for (ptrdiff_t q = 0; q < channels; q++) {

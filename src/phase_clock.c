@@ -64,6 +64,7 @@ FC_CLOCKED(FC_PHASE_PACK, pack_strided,
            (void *dst, ptrdiff_t row_step, ptrdiff_t column_step, const void *src, ptrdiff_t ld, ptrdiff_t rows,
             ptrdiff_t columns),
            (dst, row_step, column_step, src, ld, rows, columns))
+FC_CLOCKED(FC_PHASE_PACK, image_rows, (const fc_image_rows *rows), (rows))
 FC_CLOCKED(FC_PHASE_PACK, winograd_rows, (const fc_winograd_rows *rows), (rows))
 FC_CLOCKED(FC_PHASE_PACK, winograd_input, (const fc_winograd_lanes *lanes), (lanes))
 FC_CLOCKED(FC_PHASE_PACK, winograd_filter, (const fc_winograd_filter *filter), (filter))
@@ -128,6 +129,7 @@ static void wrap(fc_dtype dtype)
     FC_WRAP(depthwise_gradient);
     FC_WRAP(pack_runs);
     FC_WRAP(pack_pieces);
+    FC_WRAP(image_rows);
     FC_WRAP(pack_columns);
     FC_WRAP(pack_filters);
     FC_WRAP(pack_strided);

@@ -265,6 +265,17 @@ typedef struct {
     void *scratch;
 } fc_lrn_block;
 
+/* Rows of some channels of an image in planes of their own: element f*phase_length + e of a row is the image's column
+ * low + e*stride + f, or zero if there is none. A plane begins with zeros, and from `end` on there are more. */
+typedef struct {
+    ptrdiff_t channels, rows;
+    const void *x;
+    ptrdiff_t x_channel, x_row, width;
+    void *to;
+    ptrdiff_t plane, row_step, zeros_before, end, zeros_behind;
+    ptrdiff_t phases, phase_length, stride, low;
+} fc_image_rows;
+
 typedef struct {
     const char *isa;
     int lanes;
@@ -279,6 +290,8 @@ typedef struct {
     void (*depthwise)(const fc_depthwise_block *block);
     void (*depthwise_gradient)(const fc_depthwise_gradient *block);
 
+    int image_row, image_row_vectors;  /* the widest row of an image, and vectors of a row of phases, or 0 if there is none */
+    void (*image_rows)(const fc_image_rows *rows);
     /* rows times: dst[run.to + i] = src[run.from + i*src_stride] for each run; dst and src then move by their steps.
      * With `clear` > 0 the first `clear` elements of each row of dst are zeroed before. */
     void (*pack_runs)(void *dst, ptrdiff_t dst_step, const void *src, ptrdiff_t src_step, ptrdiff_t src_stride,

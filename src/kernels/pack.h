@@ -29,6 +29,15 @@ FC_INLINE void FC_NAME(copy_strided)(real *dst, const real *src, ptrdiff_t src_s
         dst[i] = src[i * src_stride];
 }
 
+FC_INLINE void FC_NAME(clear)(real *dst, ptrdiff_t count)
+{
+    ptrdiff_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        vstore(dst + i, (vec){0});
+    if (i < count)
+        vstore_n(dst + i, (vec){0}, (int)(count - i));
+}
+
 static void FC_NAME(pack_runs)(void *dst, ptrdiff_t dst_step, const void *src, ptrdiff_t src_step,
                                ptrdiff_t src_stride, ptrdiff_t rows, const fc_run *runs, int run_count,
                                ptrdiff_t clear)
@@ -36,11 +45,7 @@ static void FC_NAME(pack_runs)(void *dst, ptrdiff_t dst_step, const void *src, p
     for (ptrdiff_t row = 0; row < rows; row++) {
         real *to = (real *)dst + row * dst_step;
         const real *from = (const real *)src + row * src_step;
-        for (ptrdiff_t i = 0; i < clear; i += LANES)
-            if (i + LANES <= clear)
-                vstore(to + i, (vec){0});
-            else
-                vstore_n(to + i, (vec){0}, (int)(clear - i));
+        FC_NAME(clear)(to, clear);
         for (int r = 0; r < run_count; r++)
             if (src_stride == 1)
                 FC_NAME(copy)(to + runs[r].to, from + runs[r].from, runs[r].count);

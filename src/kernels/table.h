@@ -7,6 +7,7 @@
 #include "dot_tile.h"
 #include "depthwise.h"
 #include "pack.h"
+#include "image_rows.h"
 #include "reduce.h"
 #include "col2im.h"
 #include "pool_taps.h"
@@ -39,6 +40,9 @@ const fc_kernels FC_NAME(table) = {
     .dot_tile = FC_NAME(dot_tile),
     .depthwise = FC_NAME(depthwise),
     .depthwise_gradient = FC_NAME(depthwise_gradient),
+    .image_row = FC_HAS_PERMUTE2 ? 2 * LANES : 0,
+    .image_row_vectors = FC_NAME(most_row_vectors),
+    .image_rows = FC_NAME(image_rows),
     .pack_runs = FC_NAME(pack_runs),
     .pack_pieces = FC_NAME(pack_pieces),
     .pack_columns = FC_NAME(pack_columns),
