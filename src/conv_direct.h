@@ -48,10 +48,11 @@ static inline double fc_direct_copy_cycles(const fc_correlation *c)
     const double rows = (double)(c->oh * (c->stride_h / b.row_step));
     if (fc_rows_are_narrow(&b, c))
         return (double)c->q * (25 + rows * (4 + 1.5 * (double)fc_ceil_div(b.row_length, c->kernels->lanes)));
-    const double row = c->x_w != 1        ? 2 + 0.75 * (double)c->ow
-                       : c->stride_w > 2  ? 5 + 1.25 * (double)c->ow
-                       : c->stride_w == 2 ? 7 + 6 * vectors
-                                          : 10 + 3 * vectors;
+    const int permutes = c->stride_w == 3 && c->kernels->image_row > 0 && c->ow >= c->kernels->lanes;
+    const double row = c->x_w != 1                     ? 2 + 0.75 * (double)c->ow
+                       : c->stride_w > 2 && !permutes ? 5 + 1.25 * (double)c->ow
+                       : c->stride_w == 1             ? 10 + 3 * vectors
+                                                      : 7 + 6 * vectors;
     return (double)(c->q * b.phases) * (25 + rows * row);
 }
 

@@ -17,29 +17,37 @@ static void fill_with_bias(const fc_correlation *c)
 
 typedef struct {
     const fc_kernels *kernels;
-    size_t element, plane_bytes;
-    ptrdiff_t channels, pixels;  /* of a plane */
-    int pixels_lie_apart;
+    size_t element;
+    ptrdiff_t channels, pixels, elements;  /* of a plane: a channel of an image, or with NHWC a row of pixels; of dx */
+    int nhwc;
     char *dx;
     const char *bias;
 } fill_job;
 
-/* A plane: a channel of an image, or with NHWC a row of pixels. */
-static void fill_plane(void *context, ptrdiff_t task, int thread)
+enum { FILLED = 1 << 14 };  /* elements of a task */
+
+static void fill_zeros(void *context, ptrdiff_t task, int thread)
 {
     const fill_job *job = context;
     const double zero = 0;
-    const size_t pixel_bytes = (size_t)job->channels * job->element;
-    const ptrdiff_t elements = (ptrdiff_t)(job->plane_bytes / job->element);
-    char *plane = job->dx + (size_t)task * job->plane_bytes;
+    const ptrdiff_t first = task * FILLED, count = fc_min(FILLED, job->elements - first);
     (void)thread;
-    if (!job->bias)
-        job->kernels->fill(plane, elements, 1, 1, elements, &zero);
-    else if (job->pixels_lie_apart)
+    job->kernels->fill(job->dx + (size_t)first * job->element, count, 1, 1, count, &zero);
+}
+
+static void fill_plane(void *context, ptrdiff_t task, int thread)
+{
+    const fill_job *job = context;
+    (void)thread;
+    if (job->nhwc) {
+        const size_t pixel = (size_t)job->channels * job->element;
+        char *row = job->dx + (size_t)(task * job->pixels) * pixel;
         for (ptrdiff_t i = 0; i < job->pixels; i++)
-            memcpy(plane + (size_t)i * pixel_bytes, job->bias, pixel_bytes);
-    else
-        job->kernels->fill(plane, elements, 1, 1, elements, job->bias + (size_t)(task % job->channels) * job->element);
+            memcpy(row + (size_t)i * pixel, job->bias, pixel);
+    } else {
+        job->kernels->fill(job->dx + (size_t)(task * job->pixels) * job->element, job->pixels, 1, 1, job->pixels,
+                           job->bias + (size_t)(task % job->channels) * job->element);
+    }
 }
 
 /* Before the phases that taps reach are written. */
@@ -51,14 +59,14 @@ static void fill_input_gradient(const fc_conv *p, const fc_operands *operands, i
         .element = p->dtype == FC_F32 ? sizeof(float) : sizeof(double),
         .channels = p->c,
         .pixels = nhwc ? p->w : p->h * p->w,
-        .pixels_lie_apart = nhwc,
+        .elements = p->n * p->c * p->h * p->w,
+        .nhwc = nhwc,
         .dx = (char *)operands->y.data,
         .bias = operands->bias,
     };
-    job.plane_bytes = (size_t)(nhwc ? p->w * p->c : job.pixels) * job.element;
-    const ptrdiff_t planes = p->n * (nhwc ? p->h : p->c);
-    const double seconds = 1e-10 * (double)planes * (double)job.plane_bytes;
-    fc_parallel_for(fc_useful_threads(threads, planes, seconds), planes, fill_plane, &job);
+    const ptrdiff_t planes = p->n * (nhwc ? p->h : p->c), tasks = job.bias ? planes : fc_ceil_div(job.elements, FILLED);
+    const double seconds = 1e-10 * (double)job.elements * (double)job.element;
+    fc_parallel_for(fc_useful_threads(threads, tasks, seconds), tasks, job.bias ? fill_plane : fill_zeros, &job);
 }
 
 static fc_status run_correlation(const fc_conv *conv, fc_operation operation, const fc_operands *operands,

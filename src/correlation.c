@@ -133,9 +133,19 @@ ptrdiff_t fc_correlation_count(const fc_conv *p, fc_operation operation)
     return operation == FC_BACKWARD_INPUT ? phases_h(p) * phases_w(p) : 1;
 }
 
+/* Whether the first taps, one of each phase, reach as many phases as an axis of the image has. */
+static int covers(ptrdiff_t taps, ptrdiff_t stride, ptrdiff_t dilation, ptrdiff_t pad, ptrdiff_t size)
+{
+    ptrdiff_t reached = 0;
+    for (ptrdiff_t r = 0; r < taps; r++)
+        reached += phase_of_tap(r * dilation, pad, stride) < size;
+    return reached == fc_min(stride, size);
+}
+
 int fc_correlations_cover(const fc_conv *p, fc_operation operation)
 {
-    return operation != FC_BACKWARD_INPUT || (phases_h(p) == p->stride_h && phases_w(p) == p->stride_w);
+    return operation != FC_BACKWARD_INPUT || (covers(phases_h(p), p->stride_h, p->dilation_h, p->pad_top, p->h) &&
+                                              covers(phases_w(p), p->stride_w, p->dilation_w, p->pad_left, p->w));
 }
 
 /* Whether an image is one run of elements, in the order of its filters' weights. */

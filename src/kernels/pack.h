@@ -9,10 +9,34 @@ FC_INLINE void FC_NAME(copy)(real *dst, const real *src, ptrdiff_t count)
         vstore_n(dst + i, vload_n(src + i, (int)(count - i)), (int)(count - i));
 }
 
+#if FC_HAS_PERMUTE2
+/* p[0], p[3], p[6] ...: the last load ends at the last element wanted. */
+FC_INLINE vec FC_NAME(load_thirds)(const real *p)
+{
+    enum { LAST = 2 * LANES - 2 };  /* where the last load begins */
+    vmask near, far;
+    FC_UNROLL
+    for (int i = 0; i < LANES; i++) {
+        near[i] = 3 * i < 2 * LANES ? 3 * i : 0;
+        far[i] = 3 * i < 2 * LANES ? i : LANES + 3 * i - LAST;
+    }
+    return vpermute2(vpermute2(vload(p), near, vload(p + LANES)), far, vload(p + LAST));
+}
+#endif
+
 FC_INLINE void FC_NAME(copy_strided)(real *dst, const real *src, ptrdiff_t src_stride, ptrdiff_t count)
 {
     if (count <= 0)
         return;
+#if FC_HAS_PERMUTE2
+    if (count >= LANES && src_stride == 3) {
+        for (ptrdiff_t i = 0; i < count; i += LANES) {
+            const ptrdiff_t at = i + LANES <= count ? i : count - LANES;
+            vstore(dst + at, FC_NAME(load_thirds)(src + 3 * at));
+        }
+        return;
+    }
+#endif
     if (count >= LANES && (src_stride == 2 || src_stride == 4)) {
         /* The last vector ends at the last element, over some that the one before has copied. */
         for (ptrdiff_t i = 0; i < count; i += LANES) {
