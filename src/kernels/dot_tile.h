@@ -53,18 +53,28 @@ FC_INLINE void FC_NAME(dot_tile_body)(const fc_dot_tile *tile, const int rows, c
     }
 #undef FC_STEP
 #undef FC_LOAD_TAIL
+    enum { SUMS = (FC_DOT_ROWS * FC_DOT_COLUMNS + LANES - 1) / LANES * LANES };
+    _Alignas(FC_VECTOR_BYTES) real sums[SUMS];
     FC_UNROLL
-    for (int i = 0; i < rows; i++)
+    for (int first = 0; first < rows * columns; first += LANES) {
+        vec v[LANES];
         FC_UNROLL
+        for (int i = 0; i < LANES; i++)
+            v[i] = first + i < rows * columns ? acc[(first + i) / columns][(first + i) % columns] : (vec){0};
+        vstore(sums + first, vsums(v));
+    }
+    for (int i = 0; i < rows; i++) {
+        real *c = (real *)tile->c + i * tile->c_row;
+        const real bias = tile->row_bias ? ((const real *)tile->row_bias)[i] : 0;
         for (int j = 0; j < columns; j++) {
-            real *c = (real *)tile->c + i * tile->c_row + tile->c_offset[j];
-            real total = vsum(acc[i][j]);
+            real total = sums[i * columns + j];
             if (tile->accumulate)
-                total += *c;
+                total += c[tile->c_offset[j]];
             if (tile->row_bias)
-                total += ((const real *)tile->row_bias)[i];
-            *c = tile->relu && total < 0 ? 0 : total;
+                total += bias;
+            c[tile->c_offset[j]] = tile->relu && total < 0 ? 0 : total;
         }
+    }
 }
 
 #define FC_DOT_CASE(i, j)                             \

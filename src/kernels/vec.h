@@ -37,6 +37,7 @@ typedef lane_int FC_NAME(mask_type) __attribute__((vector_size(FC_VECTOR_BYTES))
 #define vselect FC_NAME(vec_select)
 #define vor FC_NAME(vec_or)
 #define vsum FC_NAME(vec_sum)
+#define vsums FC_NAME(vec_sums)
 #define vzip_lo FC_NAME(vec_zip_lo)
 #define vzip_hi FC_NAME(vec_zip_hi)
 #define vtranspose FC_NAME(vec_transpose)
@@ -198,6 +199,17 @@ FC_INLINE real vsum(vec v)
     FC_UNROLL
     for (int pass = 1; pass < LANES; pass *= 2)
         v = vzip_lo(v, v) + vzip_hi(v, v);
+    return v[0];
+}
+
+/* The same of LANES vectors: lane i is the sum of v[i]. Two halves are added for two vectors at a time. */
+FC_INLINE vec vsums(vec v[LANES])
+{
+    FC_UNROLL
+    for (int left = LANES / 2; left > 0; left /= 2)
+        FC_UNROLL
+        for (int i = 0; i < left; i++)
+            v[i] = vzip_lo(v[i], v[i + left]) + vzip_hi(v[i], v[i + left]);
     return v[0];
 }
 
