@@ -1,6 +1,6 @@
 /* Direct convolution: the micro-kernel reads the image in place, each step of its reduction at a tap's offset; nothing
  * is gathered. Lanes run along a row of pixels, or along output channels, or if it is depthwise along those of all groups,
- * which with NCHW are turned for it; whichever costs less.
+ * which with NCHW are turned for it, as small groups of NHWC are for lanes along pixels; whichever costs less.
  */
 #include "conv_direct.h"
 
@@ -37,6 +37,11 @@ static double groups_cycles(const fc_correlation *c, fc_operation operation)
     return fc_serves_turned(c) ? fc_turned_cycles(c, operation) : HUGE_VAL;
 }
 
+static double planes_cycles(const fc_correlation *c, fc_operation operation)
+{
+    return fc_serves_planes(c) ? fc_planes_cycles(c, operation) : HUGE_VAL;
+}
+
 static int choose_lanes(const fc_correlation *given, fc_operation operation)
 {
     const fc_correlation c = by_channel(given);
@@ -45,6 +50,9 @@ static int choose_lanes(const fc_correlation *given, fc_operation operation)
     if (along_groups && fc_serves_depthwise(&c))
         return LANES_GROUPS;
     if (along_groups && !c.is_part)
+        return FC_WHOLE_OPERATION;
+    if (!c.is_part && planes_cycles(&c, operation) < fmin(pixels, channels) &&
+        !(operation == FC_BACKWARD_INPUT && fc_planes_spread_weights(&c)))
         return FC_WHOLE_OPERATION;
     return channels < pixels ? FC_LANES_CHANNELS : FC_LANES_PIXELS;
 }
@@ -60,9 +68,23 @@ static void correlate(const fc_correlation *given, int threads, fc_workspace *wo
         fc_direct_channels_correlate(&c, threads, workspace);
 }
 
+/* All at once in the other layout. */
+static void operate(const fc_conv *conv, fc_operation operation, const fc_operands *operands, int threads,
+                    fc_workspace *workspace)
+{
+    if (conv->layout == FC_NCHW)
+        fc_turned_operate(conv, operation, operands, threads, workspace);
+    else
+        fc_planes_operate(conv, operation, operands, threads, workspace);
+}
+
 static void correlate_weights(const fc_correlation *given, int threads, fc_workspace *workspace)
 {
     const fc_correlation c = by_channel(given);
+    if (planes_cycles(&c, FC_BACKWARD_WEIGHT) < fmin(groups_cycles(&c, FC_BACKWARD_WEIGHT), weight_lanes_cycles(&c))) {
+        fc_planes_sum_gradients(&c, threads, workspace);
+        return;
+    }
     if (groups_cycles(&c, FC_BACKWARD_WEIGHT) < weight_lanes_cycles(&c))
         fc_direct_depthwise_correlate_weights(&c, threads, workspace);
     else if (fc_direct_weight_pixels_cycles(&c) < fc_direct_weight_channels_cycles(&c))
@@ -87,7 +109,7 @@ static double cycles(const fc_correlation *given, fc_operation operation)
 {
     const fc_correlation c = by_channel(given);
     const double cycles = operation == FC_BACKWARD_WEIGHT ? weight_lanes_cycles(&c) : lanes_cycles(&c);
-    return fmin(cycles, groups_cycles(&c, operation));
+    return fmin(cycles, fmin(groups_cycles(&c, operation), planes_cycles(&c, operation)));
 }
 
 const fc_conv_algorithm fc_algorithm_direct = {
@@ -98,7 +120,7 @@ const fc_conv_algorithm fc_algorithm_direct = {
     .cycles = cycles,
     .choose = choose_lanes,
     .correlate = correlate,
-    .operate = fc_turned_operate,
+    .operate = operate,
     .correlate_weights = correlate_weights,
     .packing = packing,
 };

@@ -39,6 +39,21 @@ void fc_turned_operate(const fc_conv *conv, fc_operation operation, const fc_ope
                        fc_workspace *workspace);
 void fc_turned_sum_gradients(const fc_correlation *c, int threads, fc_workspace *workspace);
 
+/* conv_direct_planes.c: grouped NHWC with few channels a group, turned to NCHW; all correlations of an operation at once. */
+int fc_serves_planes(const fc_correlation *c);
+int fc_planes_spread_weights(const fc_correlation *c);
+double fc_planes_cycles(const fc_correlation *c, fc_operation operation);
+void fc_planes_operate(const fc_conv *conv, fc_operation operation, const fc_operands *operands, int threads,
+                       fc_workspace *workspace);
+void fc_planes_sum_gradients(const fc_correlation *c, int threads, fc_workspace *workspace);
+
+/* Channels of a group that lie side by side are turned by vectors, however few they are. */
+static inline double fc_turned_channels(const fc_correlation *c, ptrdiff_t channels)
+{
+    const int pieces = c->layout == FC_NHWC && c->groups > 1;
+    return (double)(pieces ? fc_ceil_div(channels, c->kernels->lanes) * c->kernels->lanes : channels);
+}
+
 /* Copying one image's group into padded rows, of the phases that taps reach: planes, rows and vectors, or pixels that lie
  * apart, take their time each. */
 static inline double fc_direct_copy_cycles(const fc_correlation *c)
@@ -53,7 +68,7 @@ static inline double fc_direct_copy_cycles(const fc_correlation *c)
                        : c->stride_w > 2 && !permutes ? 5 + 1.25 * (double)c->ow
                        : c->stride_w == 1             ? 10 + 3 * vectors
                                                       : 7 + 6 * vectors;
-    return (double)(c->q * b.phases) * (25 + rows * row);
+    return fc_turned_channels(c, c->q) * (double)b.phases * (25 + rows * row);
 }
 
 /* What copies take longer of images that come from memory and whose channels lie side by side: each chunk of channels reads
@@ -67,7 +82,8 @@ static inline double fc_direct_far_cycles(const fc_correlation *c)
 /* One image's outputs of a group from a block to where they belong: vectors along rows or, with NHWC, pixels' channels. */
 static inline double fc_direct_turn_cycles(const fc_correlation *c)
 {
-    return (double)c->m * (double)(c->oh * c->ow) * (c->layout == FC_NCHW ? 3 : 16) / (double)c->kernels->lanes;
+    const double element = (c->layout == FC_NCHW ? 3 : 16) / (double)c->kernels->lanes;
+    return fc_turned_channels(c, c->m) * (double)(c->oh * c->ow) * element;
 }
 
 #endif

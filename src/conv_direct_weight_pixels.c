@@ -190,7 +190,7 @@ double fc_direct_weight_pixels_cycles(const fc_correlation *c)
                                     : (double)c->oh * (double)fc_ceil_div(c->ow, lanes);
     /* Four multiply-adds must be in flight for each of two units. */
     const double products = fmax(8, (double)c->m / panels * (double)fc_depth(c) / strips);
-    const double turned = c->layout == FC_NHWC ? (double)c->m * vectors * 4 : 0;
+    const double turned = c->layout == FC_NHWC ? fc_turned_channels(c, c->m) * vectors * 4 : 0;
     const double copied = in_place ? 0 : images * fc_direct_copy_cycles(c);
     return copied + reading_cycles(c, rows) +
            images * (panels * strips * products * (vectors * 0.6 + units * 3.5) + turned);

@@ -31,7 +31,9 @@ double fc_rows_cycles(const fc_correlation *c, const fc_gemm *gemm)
     const double calls = (double)(fc_a_panels(gemm) * fc_b_panels(gemm)) *
                          (double)fc_ceil_div(gemm->k, fc_min(FC_GRADIENT_STEPS, pixels_of_run(c, c->oh)));
     const double images = (double)(c->n * c->groups), bytes = (double)((c->q + c->m) * (ptrdiff_t)c->element);
-    const double products = images * (1.08 * fc_gemm_cycles(gemm) + 60 * calls);
+    /* Of each group a pixel is other lines. */
+    const double lines = c->groups > 1 ? 10 * (double)gemm->k : 0;
+    const double products = images * (1.08 * fc_gemm_cycles(gemm) + 60 * calls + lines);
     return fmax(products, 0.2 * (images * (double)gemm->k * bytes - FC_FAR_BYTES));
 }
 
