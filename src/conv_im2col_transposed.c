@@ -1,7 +1,7 @@
-/* The input gradient of few channels, which as a correlation fill no register tile, and where dy's planes are small beside
- * dx's, so that most taps of a pixel would see the padding.
+/* The input gradient as the transpose of im2col and its product.
  *
- * The transpose of im2col and its product: one product gives what each tap adds for each pixel of dy, and a pixel of dx is
+ * As a correlation, few channels fill no register tile, most taps of a pixel see padding where dy's planes are small beside
+ * dx's, and each phase of a stride gathers dy again. One product gives what each tap adds for each pixel of dy, and a pixel of dx is
  * the sum of what reaches it (col2im), which is added up where it is stored. The product is of some images at a time, whose
  * columns stay in a thread's L2: a matrix of all would pass through memory twice.
  */
