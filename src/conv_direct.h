@@ -47,6 +47,9 @@ void fc_planes_operate(const fc_conv *conv, fc_operation operation, const fc_ope
                        fc_workspace *workspace);
 void fc_planes_sum_gradients(const fc_correlation *c, int threads, fc_workspace *workspace);
 
+/* What an image's group takes to begin. */
+#define FC_DIRECT_TASK_CYCLES 450
+
 /* Channels of a group that lie side by side are turned by vectors, however few they are. */
 static inline double fc_turned_channels(const fc_correlation *c, ptrdiff_t channels)
 {

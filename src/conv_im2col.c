@@ -233,7 +233,7 @@ static double panel_cycles(const fc_correlation *c)
                               ? 0
                               : (double)c->m * (double)pixels * 12 / (double)c->kernels->lanes;
     return 0.6 * fc_packing_cycles(c) + fc_scatter_cycles(c) +
-           (double)(c->n * c->groups) * (products + calls + gathered + runs + turned + 1300);
+           (double)(c->n * c->groups) * (products + calls + gathered + runs + turned + 800);
 }
 
 /* How weights are read: along the reduction, each once for some pixels; along y's channels; or packed in panels. */
