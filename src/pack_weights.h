@@ -33,8 +33,11 @@ static inline int fc_taps_lie_apart(const fc_correlation *c)
  * input gradient tap by tap. */
 static inline double fc_packing_cycles(const fc_correlation *c)
 {
-    const double weight = !fc_taps_lie_apart(c) ? 0.8 : c->w_q == 1 ? 1.5 : 4;
-    return c->held ? 0 : weight * (double)c->groups * (double)c->m * (double)fc_depth(c);
+    const int apart = fc_taps_lie_apart(c);
+    const double weight = !apart ? 0.8 : c->w_q == 1 ? 1.5 : 4;
+    /* A vector takes as long for few filters. */
+    const double rows = (double)(apart ? c->m : fc_max(c->m, c->kernels->lanes));
+    return c->held ? 0 : weight * (double)c->groups * rows * (double)fc_depth(c);
 }
 /* How weights are held for later calls: as operand A (lanes along pixels) or B. */
 const fc_packing *fc_panel_packing(fc_lanes lanes, fc_step_order order);
