@@ -250,5 +250,6 @@ double fc_direct_channels_cycles(const fc_correlation *c)
     /* A task's panel is packed into its L1 and goes nowhere else. */
     const double packing = fc_packing_cycles(c) * (fc_taps_lie_apart(c) ? 0.9 : job.packs_first ? 0.7 : 0.55);
     const double far = job.in_place ? 0 : fc_direct_far_cycles(c);
-    return packing + far + fc_scatter_cycles(c) + (double)(c->n * c->groups) * (products + calls + turned + copied + FC_DIRECT_TASK_CYCLES);
+    const double image = FC_DIRECT_TASK_CYCLES + products + calls + turned + copied;
+    return packing + far + fc_scatter_cycles(c) + (double)(c->n * c->groups) * image;
 }

@@ -183,5 +183,6 @@ double fc_direct_pixels_cycles(const fc_correlation *c)
     const double copied = in_place ? 0 : fc_direct_copy_cycles(c);
     const double turned = stores_in_place(c) ? 0 : fc_direct_turn_cycles(c);
     const double far = in_place ? 0 : fc_direct_far_cycles(c);
-    return packing + far + fc_scatter_cycles(c) + (double)(c->n * c->groups) * (products + copied + turned + FC_DIRECT_TASK_CYCLES);
+    const double image = FC_DIRECT_TASK_CYCLES + products + copied + turned;
+    return packing + far + fc_scatter_cycles(c) + (double)(c->n * c->groups) * image;
 }

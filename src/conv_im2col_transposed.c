@@ -1,9 +1,9 @@
 /* The input gradient as the transpose of im2col and its product.
  *
  * As a correlation, few channels fill no register tile, most taps of a pixel see padding where dy's planes are small beside
- * dx's, and each phase of a stride gathers dy again. One product gives what each tap adds for each pixel of dy, and a pixel of dx is
- * the sum of what reaches it (col2im), which is added up where it is stored. The product is of some images at a time, whose
- * columns stay in a thread's L2: a matrix of all would pass through memory twice.
+ * dx's, and each phase of a stride gathers dy again. One product gives what each tap adds for each pixel of dy, and a pixel
+ * of dx is the sum of what reaches it (col2im), which is added up where it is stored. The product is of some images at a
+ * time, whose columns stay in a thread's L2: a matrix of all would pass through memory twice.
  */
 #include "conv_im2col_transposed.h"
 
@@ -239,9 +239,8 @@ double fc_transposed_cycles(const fc_correlation *c)
     fc_choose_way(&product, &fc_algorithm_im2col, FC_FORWARD);
     /* Of OIHW weights from memory, a few of a row are packed before the next row's, pages behind it. */
     const double weights = (double)(c->groups * c->m * c->q) * (double)c->taps;
-    const double packing = !fc_algorithm_im2col.packing(&product)                      ? 0
-                           : !nhwc && weights * (double)c->element > FC_FAR_BYTES ? 5
-                                                                                  : 0.4;
+    const double weight = !nhwc && weights * (double)c->element > FC_FAR_BYTES ? 5 : 0.4;
+    const double packing = fc_algorithm_im2col.packing(&product) ? weight * weights : 0;
     const double sums = nhwc ? pixel_sums_cycles(c) : plane_sums_cycles(c);
-    return share + packing * weights + (double)(c->n * c->groups) * sums;
+    return share + packing + (double)(c->n * c->groups) * sums;
 }
