@@ -20,6 +20,8 @@ PROBLEMS = {
     "dilated": (1, 16, 2, 2, (3, 3), (12, 9), 1, 2, 2),
     "few_groups": (2, 3, 5, 4, (5, 5), (10, 10), 1, 1, 2),
     "planes_a_page_apart": (1, 16, 4, 4, (3, 3), (32, 32), 1, 1, 1),
+    "a_lone_last_group": (1, 33, 4, 4, (3, 3), (3, 3), 1, 1, 0),  # whose kernel is as large as its image
+    "a_lone_last_group_strided": (1, 65, 2, 3, (2, 2), (14, 14), 2, 1, 0),
     "one_pixel": (9, 32, 2, 2, (3, 3), (3, 3), 1, 1, 0),
 }
 
