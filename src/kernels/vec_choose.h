@@ -159,9 +159,9 @@ FC_INLINE vec vload_lanes_else(const real *p, uint32_t lanes, vec other)
 
 FC_INLINE vec vsqrt(vec v)
 {
-#if defined(__AVX2__) && FC_REAL_BITS == 32
+#if defined(__AVX2__) && FC_VECTOR_BYTES == 32 && FC_REAL_BITS == 32
     return _mm256_sqrt_ps(v);
-#elif defined(__AVX2__)
+#elif defined(__AVX2__) && FC_VECTOR_BYTES == 32
     return _mm256_sqrt_pd(v);
 #else
     FC_UNROLL
