@@ -12,7 +12,7 @@
 #include "im2col.h"
 #include "parallel.h"
 
-enum { MOST_TAPS = 256, FEWEST_TASKS = 8 };
+enum { MOST_TAPS = 256, FEWEST_TASKS = 4, WANTED_TASKS = 8 };
 
 /* One side of a group: its channels, and the planes that they become, some lines apart: neighbours do not share the sets of
  * a cache. */
@@ -26,7 +26,7 @@ static side side_of(ptrdiff_t channels, ptrdiff_t h, ptrdiff_t w, size_t element
     return (side){channels, h, w, (fc_ceil_div(h * w, line) | 1) * line};
 }
 
-/* Groups of a task: their channels fill whole vectors on both sides if there are as many. Of the problem alone. */
+/* Groups of a task: their channels fill whole vectors on both sides, unless that leaves too few tasks. Of the problem alone. */
 typedef struct {
     ptrdiff_t groups, block, blocks;
 } group_blocks;
@@ -36,8 +36,9 @@ static group_blocks blocks_of(ptrdiff_t groups, ptrdiff_t images, const side *in
 {
     const ptrdiff_t whole = fc_ceil_div(lanes, fc_min(in->channels, out->channels));
     const ptrdiff_t bytes = (in->channels * in->plane + out->channels * out->plane) * (ptrdiff_t)element * whole;
-    const ptrdiff_t spread = fc_ceil_div(groups, whole) / fc_ceil_div(FEWEST_TASKS, images);
-    group_blocks b = {groups, .block = fc_min(groups, whole * fc_max(1, fc_min(FC_TURNED_BYTES / bytes, spread)))};
+    const ptrdiff_t vectors = fc_min(FC_TURNED_BYTES / bytes, groups / fc_ceil_div(WANTED_TASKS, images) / whole);
+    const ptrdiff_t most = fc_max(1, groups / fc_ceil_div(FEWEST_TASKS, images));
+    group_blocks b = {groups, .block = fc_min(most, whole * fc_max(1, vectors))};
     b.blocks = fc_ceil_div(groups, b.block);
     return b;
 }
