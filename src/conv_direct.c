@@ -37,6 +37,7 @@ static double groups_cycles(const fc_correlation *c, fc_operation operation)
     return fc_serves_turned(c) ? fc_turned_cycles(c, operation) : HUGE_VAL;
 }
 
+/* HUGE_VAL cycles of what is not of small groups. */
 static double planes_cycles(const fc_correlation *c, fc_operation operation)
 {
     return fc_serves_planes(c) ? fc_planes_cycles(c, operation) : HUGE_VAL;
@@ -46,13 +47,13 @@ static int choose_lanes(const fc_correlation *given, fc_operation operation)
 {
     const fc_correlation c = by_channel(given);
     const double pixels = fc_direct_pixels_cycles(&c), channels = fc_direct_channels_cycles(&c);
-    const int along_groups = groups_cycles(&c, operation) < fmin(pixels, channels) && !fc_depthwise_sees_padding(&c);
+    const int along_groups = groups_cycles(&c, operation) < fmin(pixels, channels) && !fc_weights_spoil_padding(&c);
     if (along_groups && fc_serves_depthwise(&c))
         return LANES_GROUPS;
     if (along_groups && !c.is_part)
         return FC_WHOLE_OPERATION;
     if (!c.is_part && planes_cycles(&c, operation) < fmin(pixels, channels) &&
-        !(operation == FC_BACKWARD_INPUT && fc_planes_spread_weights(&c)))
+        !(operation == FC_BACKWARD_INPUT && fc_weights_spoil_padding(&c)))
         return FC_WHOLE_OPERATION;
     return channels < pixels ? FC_LANES_CHANNELS : FC_LANES_PIXELS;
 }
@@ -81,11 +82,10 @@ static void operate(const fc_conv *conv, fc_operation operation, const fc_operan
 static void correlate_weights(const fc_correlation *given, int threads, fc_workspace *workspace)
 {
     const fc_correlation c = by_channel(given);
-    if (planes_cycles(&c, FC_BACKWARD_WEIGHT) < fmin(groups_cycles(&c, FC_BACKWARD_WEIGHT), weight_lanes_cycles(&c))) {
+    const double lanes = weight_lanes_cycles(&c), groups = groups_cycles(&c, FC_BACKWARD_WEIGHT);
+    if (planes_cycles(&c, FC_BACKWARD_WEIGHT) < fmin(groups, lanes))
         fc_planes_sum_gradients(&c, threads, workspace);
-        return;
-    }
-    if (groups_cycles(&c, FC_BACKWARD_WEIGHT) < weight_lanes_cycles(&c))
+    else if (groups < lanes)
         fc_direct_depthwise_correlate_weights(&c, threads, workspace);
     else if (fc_direct_weight_pixels_cycles(&c) < fc_direct_weight_channels_cycles(&c))
         fc_direct_weight_pixels_correlate(&c, threads, workspace);

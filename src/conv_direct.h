@@ -5,6 +5,20 @@
 #include "blocking.h"
 #include "correlation.h"
 #include "image_block.h"
+#include "im2col.h"
+
+/* All weights, or all of a gradient: an array without gaps in either layout. */
+static inline int fc_weights_are_finite(const fc_correlation *c)
+{
+    return __builtin_isfinite(c->kernels->sum(c->weights, c->groups * c->m * c->q * c->kernel_taps));
+}
+
+/* Whether zeros of the padding meet a weight that is not finite, and make a NaN: forward as the definition has it, which
+ * has none around dy. */
+static inline int fc_weights_spoil_padding(const fc_correlation *c)
+{
+    return c->weights && !fc_taps_stay_inside(c) && !fc_weights_are_finite(c);
+}
 
 /* conv_direct_pixels.c: why it cannot serve, or NULL. The steps of the reduction go channel by channel in both. */
 const char *fc_direct_pixels_refusal(const fc_correlation *c);
@@ -23,8 +37,6 @@ void fc_direct_weight_channels_correlate(const fc_correlation *c, int threads, f
 
 /* conv_direct_depthwise.c: lanes along the groups of NHWC; weight gradients of what is turned to it, too. */
 int fc_serves_depthwise(const fc_correlation *c);
-/* Zeros of the padding make a NaN of a weight that is not finite, as the definition has it: then it cannot serve. */
-int fc_depthwise_sees_padding(const fc_correlation *c);
 double fc_direct_depthwise_cycles(const fc_correlation *c, fc_operation operation);
 void fc_direct_depthwise_correlate(const fc_correlation *c, int threads, fc_workspace *workspace);
 void fc_direct_depthwise_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace);
@@ -41,7 +53,6 @@ void fc_turned_sum_gradients(const fc_correlation *c, int threads, fc_workspace 
 
 /* conv_direct_planes.c: grouped NHWC with few channels a group, turned to NCHW; all correlations of an operation at once. */
 int fc_serves_planes(const fc_correlation *c);
-int fc_planes_spread_weights(const fc_correlation *c);
 double fc_planes_cycles(const fc_correlation *c, fc_operation operation);
 void fc_planes_operate(const fc_conv *conv, fc_operation operation, const fc_operands *operands, int threads,
                        fc_workspace *workspace);
@@ -66,6 +77,7 @@ static inline double fc_direct_copy_cycles(const fc_correlation *c)
     const double rows = (double)(c->oh * (c->stride_h / b.row_step));
     if (fc_rows_are_narrow(&b, c))
         return (double)c->q * (25 + rows * (4 + 1.5 * (double)fc_ceil_div(b.row_length, c->kernels->lanes)));
+    /* Every third pixel of a vector or more, where rows are permuted at all. */
     const int permutes = c->stride_w == 3 && c->kernels->image_row > 0 && c->ow >= c->kernels->lanes;
     const double row = c->x_w != 1                     ? 2 + 0.75 * (double)c->ow
                        : c->stride_w > 2 && !permutes ? 5 + 1.25 * (double)c->ow

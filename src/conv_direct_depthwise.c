@@ -38,21 +38,6 @@ int fc_serves_depthwise(const fc_correlation *c)
            c->y_c == 1;
 }
 
-static int weights_are_finite(const fc_correlation *c)
-{
-    if (c->w_group != 1)
-        return __builtin_isfinite(c->kernels->sum(c->weights, c->groups * c->w_group));
-    double sum = 0;
-    for (ptrdiff_t t = 0; t < c->taps; t++)
-        sum += c->kernels->sum(fc_at(c, c->weights, c->tap[t].weight), c->groups);
-    return __builtin_isfinite(sum);
-}
-
-int fc_depthwise_sees_padding(const fc_correlation *c)
-{
-    return c->weights && !fc_taps_stay_inside(c) && !weights_are_finite(c);
-}
-
 static void lay_out(depthwise_job *job, int threads, fc_workspace *workspace)
 {
     const fc_correlation *c = job->c;
@@ -240,7 +225,7 @@ static int all_see(const fc_correlation *c, int columns)
  * where dy may be so unseen. */
 static int misses_padding(const fc_correlation *c)
 {
-    return !fc_taps_stay_inside(c) && (!weights_are_finite(c) || !all_see(c, 0) || !all_see(c, 1));
+    return !fc_taps_stay_inside(c) && (!fc_weights_are_finite(c) || !all_see(c, 0) || !all_see(c, 1));
 }
 
 void fc_direct_depthwise_correlate_weights(const fc_correlation *c, int threads, fc_workspace *workspace)

@@ -5,11 +5,9 @@
  * way: lanes along channels for depthwise NCHW.)
  */
 #include <math.h>
-#include <string.h>
 
 #include "blocking.h"
 #include "conv_direct.h"
-#include "im2col.h"
 #include "parallel.h"
 
 enum { MOST_TAPS = 256, FEWEST_TASKS = 4, WANTED_TASKS = 8 };
@@ -278,13 +276,6 @@ static ptrdiff_t pixels_out(const fc_correlation *c)
     return fc_max(c->oh * c->ow, c->y_n / (c->groups * c->m));
 }
 
-/* Of dx, no pixel sees through the zeros around dy a weight that is not finite: then it does not serve. */
-int fc_planes_spread_weights(const fc_correlation *c)
-{
-    return c->weights && !fc_taps_stay_inside(c) &&
-           !__builtin_isfinite(c->kernels->sum(c->weights, c->groups * c->m * c->q * c->kernel_taps));
-}
-
 int fc_serves_planes(const fc_correlation *c)
 {
     const ptrdiff_t lanes = c->kernels->lanes;
@@ -296,7 +287,7 @@ int fc_serves_planes(const fc_correlation *c)
            2 * FC_TURNED_BYTES;
 }
 
-/* The same on planes, and each plane of a group turned: a phase's share of them. */
+/* The same on planes, and each plane of a group turned: a phase's share of them. Fits to 11 problems. */
 double fc_planes_cycles(const fc_correlation *c, fc_operation operation)
 {
     fc_correlation planes = *c;

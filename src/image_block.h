@@ -35,7 +35,7 @@ static inline ptrdiff_t fc_block_row_step(const fc_image_block *b, const fc_corr
 static inline int fc_rows_are_narrow(const fc_image_block *b, const fc_correlation *c)
 {
     return c->x_w == 1 && c->w <= c->kernels->image_row &&
-           b->row_length <= c->kernels->image_row_vectors * c->kernels->lanes;
+           b->row_length <= FC_IMAGE_ROW_VECTORS * c->kernels->lanes;
 }
 /* Copies `channels` channels from x (one image's) for output rows [row, row + rows). */
 void fc_fill_image_block(const fc_image_block *b, const fc_correlation *c, const char *x, ptrdiff_t channels,

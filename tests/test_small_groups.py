@@ -37,10 +37,6 @@ def problem(request, rng):
     return x, w, dy, options
 
 
-def nhwc(a):
-    return np.ascontiguousarray(a.transpose(0, 2, 3, 1))
-
-
 def compute(operation, x, w, dy, dtype, **options):
     """The result by fastconv, as NCHW and OIHW."""
     options = {"layout": "NHWC", "algo": "direct", **options}
@@ -133,5 +129,7 @@ def test_views(rng, isa, dtype, view):
     got = fastconv.conv2d(x, w, padding=1, groups=groups, layout="NHWC", algo="direct")
     np.testing.assert_array_equal(got.transpose(0, 3, 1, 2), y)
     dw = reference.conv2d_backward_weight(y, dense, (groups * 4, 4, 3, 3), padding=1, groups=groups)
-    got = fastconv.conv2d_backward_weight(nhwc(y), x, w.shape, padding=1, groups=groups, layout="NHWC", algo="direct")
+    got = fastconv.conv2d_backward_weight(
+        activations(y, "NHWC", dtype), x, w.shape, padding=1, groups=groups, layout="NHWC", algo="direct"
+    )
     np.testing.assert_allclose(got.transpose(3, 2, 0, 1), dw, rtol=0, atol=np.abs(dw).max() * np.finfo(dtype).eps * 16)

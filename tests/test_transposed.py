@@ -1,4 +1,4 @@
-"""Input gradients of few channels or of small planes of dy: a product of all taps, and sums of what reaches a pixel."""
+"""Input gradients as a product of all taps, and sums of what reaches a pixel."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 /* Narrow rows of an image, padded and split by stride phase: each vector of a row is a permutation of the image's row, which
- * takes two vectors at most. */
-
-enum { FC_NAME(most_row_vectors) = 8 };
+ * takes two vectors at most. Only where a permutation may choose from two. */
 
 #if FC_HAS_PERMUTE2
 /* Which element of the image's row is in each lane of a vector, and whether there is one. */
@@ -20,8 +18,8 @@ static void FC_NAME(map_row)(const fc_image_rows *job, ptrdiff_t first, vmask *i
 
 static void FC_NAME(image_rows)(const fc_image_rows *job)
 {
-    vmask index[FC_NAME(most_row_vectors)];
-    vchoice inside[FC_NAME(most_row_vectors)];
+    vmask index[FC_IMAGE_ROW_VECTORS];
+    vchoice inside[FC_IMAGE_ROW_VECTORS];
     const ptrdiff_t row_length = job->phases * job->phase_length, whole = row_length / LANES;
     for (ptrdiff_t j = 0; j * LANES < row_length; j++)
         FC_NAME(map_row)(job, j * LANES, &index[j], &inside[j]);

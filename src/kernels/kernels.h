@@ -266,7 +266,9 @@ typedef struct {
 } fc_lrn_block;
 
 /* Rows of some channels of an image in planes of their own: element f*phase_length + e of a row is the image's column
- * low + e*stride + f, or zero if there is none. A plane begins with zeros, and from `end` on there are more. */
+ * low + e*stride + f, or zero if there is none. A row has FC_IMAGE_ROW_VECTORS at most. A plane begins with zeros, and
+ * from `end` on there are more. */
+enum { FC_IMAGE_ROW_VECTORS = 8 };
 typedef struct {
     ptrdiff_t channels, rows;
     const void *x;
@@ -283,6 +285,7 @@ typedef struct {
     int tall_rows;     /* or 1..tall_rows, if B is packed and one vector wide and the rows of A lie side by side */
     int tile_columns;  /* and 1..tile_columns columns; packed panels of B are this wide */
     int wide_rows, wide_columns; /* of B read in place, 1..wide_rows rows may have so many columns */
+    int image_row;     /* the widest row that image_rows takes; 0: none */
     int dot_rows, dot_columns;
 
     void (*gemm_tile)(const fc_tile *tile);
@@ -290,7 +293,6 @@ typedef struct {
     void (*depthwise)(const fc_depthwise_block *block);
     void (*depthwise_gradient)(const fc_depthwise_gradient *block);
 
-    int image_row, image_row_vectors;  /* the widest row of an image, and vectors of a row of phases, or 0 if there is none */
     void (*image_rows)(const fc_image_rows *rows);
     /* rows times: dst[run.to + i] = src[run.from + i*src_stride] for each run; dst and src then move by their steps.
      * With `clear` > 0 the first `clear` elements of each row of dst are zeroed before. */
