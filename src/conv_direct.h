@@ -7,12 +7,6 @@
 #include "image_block.h"
 #include "im2col.h"
 
-/* All weights, or all of a gradient: an array without gaps in either layout. */
-static inline int fc_weights_are_finite(const fc_correlation *c)
-{
-    return __builtin_isfinite(c->kernels->sum(c->weights, c->groups * c->m * c->q * c->kernel_taps));
-}
-
 /* Whether zeros of the padding meet a weight that is not finite, and make a NaN: forward as the definition has it, which
  * has none around dy. */
 static inline int fc_weights_spoil_padding(const fc_correlation *c)

@@ -139,15 +139,14 @@ static fc_status run_without_padding(const fc_conv *conv, const fc_operands *ope
 
 /* The zeros around dy are the algorithms' own: no pixel of dx sees through them a weight that is not finite. Every
  * pixel met them all, so that the first of each channel tells whether there is such a weight. */
-static int spreads_weights(const fc_conv *conv, const fc_correlation *c)
+static int spreads_weights(const fc_correlation *c)
 {
     if (c->taps == 1 && c->oh <= c->h && c->ow <= c->w && c->tap[0].h == 0 && c->tap[0].w == 0)
         return 0;
     int finite = 1;
     for (ptrdiff_t k = 0; k < c->groups * c->m && finite; k++)
         finite = __builtin_isfinite(c->kernels->sum(fc_at(c, c->y, k * c->y_c), 1));
-    return !finite && !__builtin_isfinite(c->kernels->sum(c->weights, conv->k * (conv->c / conv->groups) * conv->kh *
-                                                                          conv->kw));
+    return !finite && !fc_weights_are_finite(c);
 }
 
 fc_status fc_run_operation(const fc_conv *conv, fc_operation operation, const char *algo, const fc_operands *operands,
@@ -184,7 +183,7 @@ fc_status fc_run_operation(const fc_conv *conv, fc_operation operation, const ch
             status = fc_hold_weights(operands->packed, algorithm->packing(&c), &c, threads);
         if (status == FC_OK)
             status = run_correlation(conv, operation, operands, &c, algorithm, useful);
-        if (status == FC_OK && operation == FC_BACKWARD_INPUT && spreads_weights(conv, &c))
+        if (status == FC_OK && operation == FC_BACKWARD_INPUT && spreads_weights(&c))
             status = run_without_padding(conv, operands, &c, useful);
     }
     free(tap);

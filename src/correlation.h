@@ -56,6 +56,12 @@ static inline char *fc_at(const fc_correlation *c, const void *base, ptrdiff_t e
     return (char *)base + elements * (ptrdiff_t)c->element;
 }
 
+/* All weights, or all of a gradient: an array without gaps in either layout. */
+static inline int fc_weights_are_finite(const fc_correlation *c)
+{
+    return __builtin_isfinite(c->kernels->sum(c->weights, c->groups * c->m * c->q * c->kernel_taps));
+}
+
 /* Offsets of every taps-th of some steps, channel by channel: one tap in channels that lie `plane` apart. */
 static inline void fc_offsets_of_tap(const fc_correlation *c, ptrdiff_t *offset, ptrdiff_t steps, ptrdiff_t first,
                                      ptrdiff_t plane)
