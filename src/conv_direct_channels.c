@@ -19,6 +19,7 @@ typedef struct {
     ptrdiff_t part, first_chunk;
     char *image, *c_block, *weights;
     int packs;                   /* weights; else they are there */
+    const char *packed;          /* all weights of the group, or NULL: a panel is packed when it is come to */
     const char *ask;             /* what is asked for next, or NULL */
 } channels_task;
 
@@ -70,10 +71,9 @@ static const char *panel_of_weights(const channels_task *task, ptrdiff_t panel, 
     const fc_channels_job *job = task->job;
     const fc_correlation *c = job->c;
     const ptrdiff_t first = panel * c->kernels->tile_columns, count = fc_min(c->kernels->tile_columns, c->m - first);
-    if (job->packed) {
-        const char *group = job->packed + (size_t)task->group * job->group_bytes;
+    if (task->packed) {
         const ptrdiff_t begin = fc_part(fc_depth(c), fc_depth_blocks(fc_depth(c)), depth_block);
-        return fc_at(c, fc_gemm_packed_b(&job->gemm, group, depth_block, panel), (k - begin) * c->kernels->tile_columns);
+        return fc_at(c, fc_gemm_packed_b(&job->gemm, task->packed, depth_block, panel), (k - begin) * c->kernels->tile_columns);
     }
     char *weights = job->pixel_blocks > 1 ? fc_at(c, task->weights, k * c->kernels->tile_columns) : task->weights;
     if (task->packs)
@@ -163,7 +163,9 @@ static void compute_block(const fc_channels_job *job, const output_block *block,
     task.width = fc_part(job->width, job->pixel_blocks, block->pixel_block + 1) - task.pixel;
     task.c_block = task.image + job->image_bytes;
     task.weights = task.c_block + job->c_bytes;
-    if (!job->packed) {
+    if (c->packed || job->packs_first) {
+        task.packed = fc_weights_of_group(&job->weights, block->group, thread);
+    } else {
         const ptrdiff_t panel = task.group * panels + task.p0;
         task.packs = job->pixel_blocks == 1 || job->kept[thread * FC_THREAD_NUMBERS] != panel;
         job->kept[thread * FC_THREAD_NUMBERS] = panel;
@@ -213,7 +215,7 @@ static void run_panels(void *context, ptrdiff_t task, int thread)
         .filter_block = task % job->filter_blocks,
     };
     fc_pack_panels(c, FC_LANES_CHANNELS, block.group, fc_part(panels, job->filter_blocks, block.filter_block),
-                   fc_part(panels, job->filter_blocks, block.filter_block + 1), job->fresh);
+                   fc_part(panels, job->filter_blocks, block.filter_block + 1), job->weights.fresh);
     for (block.n = 0; block.n < c->n; block.n++)
         for (block.row_block = 0; block.row_block < job->row_blocks; block.row_block++)
             compute_block(job, &block, thread);
@@ -230,12 +232,11 @@ void fc_direct_channels_correlate(const fc_correlation *c, int threads, fc_works
 {
     fc_channels_job job;
     fc_direct_channels_plan(&job, c, threads);
-    job.packed = c->packed;
-    if (job.packs_first)
-        job.packed = job.fresh = fc_take(workspace, (size_t)c->groups * job.group_bytes);
     const ptrdiff_t blocks = c->n * job.row_blocks * job.pixel_blocks;
     const ptrdiff_t tasks = job.parts ? job.parts : c->groups * job.filter_blocks * (job.packs_apart ? 1 : blocks);
     threads = (int)fc_min(threads, tasks);
+    if (c->packed || job.packs_first)
+        job.weights = fc_take_weights(workspace, c, FC_LANES_CHANNELS, job.packs_apart ? 1 : threads);
     job.offset = fc_take(workspace, (size_t)fc_depth(c) * sizeof *job.offset);
     job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
     job.kept = fc_take(workspace, (size_t)(threads * FC_THREAD_NUMBERS) * sizeof *job.kept);
@@ -246,7 +247,7 @@ void fc_direct_channels_correlate(const fc_correlation *c, int threads, fc_works
     for (int i = 0; i < threads; i++)
         job.kept[i * FC_THREAD_NUMBERS] = -1;
     if (job.packs_first && !job.packs_apart)
-        fc_pack_all_weights(c, FC_LANES_CHANNELS, threads, job.fresh);
+        fc_begin_weights(&job.weights, threads);
     if (!job.steady)
         fill_offsets(&job);
     fc_parallel_for(threads, tasks, job.parts ? run_part : job.packs_apart ? run_panels : run_block, &job);

@@ -4,6 +4,7 @@
 
 #include "gemm.h"
 #include "image_block.h"
+#include "pack_weights.h"
 
 typedef struct {
     const fc_correlation *c;
@@ -19,14 +20,13 @@ typedef struct {
     ptrdiff_t chunks;            /* of depth blocks, whose channels are copied at once */
     ptrdiff_t parts;             /* of the chunks, each a task whose products are added up in the end; or 0 */
     fc_image_block block;
-    const char *packed;          /* all weights, or NULL: each task packs a panel when it comes to it */
+    fc_weights weights;          /* unless each task packs a panel when it comes to it */
     ptrdiff_t ask_step;          /* elements of the next image that are asked for at each step, or 0 */
     ptrdiff_t *offset;           /* of every step of the reduction, from the first channel of its chunk */
     char *partial;               /* products of each part: pixels with their channels */
     size_t group_bytes, image_bytes, c_bytes, scratch_bytes;
     int packs_first;             /* weights that more than one image or block of rows uses; */
     int packs_apart;             /* of these a task packs what it uses, for all images */
-    char *fresh;                 /* all weights, which are packed in this call */
     ptrdiff_t *kept;             /* the panel of weights that a thread's scratch keeps for its next task, or -1 */
     char *scratch;
 } fc_channels_job;

@@ -146,13 +146,10 @@ static void plan_block(fc_channels_job *job, int threads)
 static void pack_apart(fc_channels_job *job, int threads)
 {
     const fc_correlation *c = job->c;
-    const ptrdiff_t panels = fc_b_panels(&job->gemm), blocks = fc_ceil_div(threads, c->groups);
-    if (blocks > panels || job->filter_blocks > blocks || job->pixel_blocks > 1)
-        return;
-    const ptrdiff_t longest = fc_ceil_div(c->groups * blocks, threads) * fc_ceil_div(panels, blocks);
+    const ptrdiff_t blocks = fc_blocks_apart(c->groups, fc_b_panels(&job->gemm), threads);
     const ptrdiff_t plane = job->in_place ? c->h * c->w : job->block.plane * job->row_blocks;
     const double images = (double)(c->n * c->q) * (double)plane * (double)c->element;
-    if (images > (double)job->group_bytes || 16 * longest * threads > 17 * c->groups * panels)
+    if (job->filter_blocks > blocks || job->pixel_blocks > 1 || images > (double)job->group_bytes)
         return;
     job->packs_apart = 1;
     job->filter_blocks = blocks;

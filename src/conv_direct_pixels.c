@@ -176,8 +176,8 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
     const char *x = fc_at(c, c->x, n * c->x_n + group * c->q * c->x_c);
     char *y = fc_at(c, c->y, n * c->y_n + (group * c->m + m0) * c->y_c + row * c->y_h + column);
     const char *bias = c->bias ? fc_at(c, c->bias, group * c->m) : NULL;
-    const char *weights = job->packed ? job->packed + (size_t)group * job->group_bytes
-                                      : fc_at(c, c->weights, group * c->w_group);
+    const char *weights = job->reads_weights ? fc_at(c, c->weights, group * c->w_group)
+                                             : fc_weights_of_group(&job->weights, group, thread);
     char *to = job->stores_in_place ? y : c_block;
     const ptrdiff_t to_row = job->stores_in_place ? c->y_h : c->ow;
     const fc_row_panels panels = fc_panels_of_row(c, columns, job->width);
@@ -212,7 +212,7 @@ static void direct_task(void *context, ptrdiff_t task, int thread)
                 .panels = panels,
                 .tile = {
                     .depth = steps,
-                    .a_row = job->packed ? 0 : c->w_m,
+                    .a_row = job->reads_weights ? c->w_m : 0,
                     .ldb = c->kernels->tile_columns,
                     .ask_step = c->x_c,
                     .ldc = job->stores_in_place ? c->y_c : rows * c->ow,
@@ -238,17 +238,17 @@ void fc_direct_pixels_correlate(const fc_correlation *c, int threads, fc_workspa
 {
     fc_pixels_job job;
     fc_direct_pixels_plan(&job, c, threads);
-    char *fresh = job.packs ? fc_take(workspace, (size_t)c->groups * job.group_bytes) : NULL;
-    job.packed = job.packs ? fresh : c->packed;
     const ptrdiff_t tasks = c->n * c->groups * job.row_blocks * job.column_blocks * job.a_blocks;
     threads = (int)fc_min(threads, tasks);
+    if (!job.reads_weights)
+        job.weights = fc_take_weights(workspace, c, FC_LANES_PIXELS, threads);
     if (!job.in_place)
         job.offset = fc_take(workspace, (size_t)fc_depth(c) * sizeof *job.offset);
     job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
     if (!workspace->base)
         return;
-    if (job.packs)
-        fc_pack_all_weights(c, FC_LANES_PIXELS, threads, fresh);
+    if (!job.reads_weights)
+        fc_begin_weights(&job.weights, threads);
     if (!job.in_place)
         fill_offsets(&job);
     fc_parallel_for(threads, tasks, direct_task, &job);

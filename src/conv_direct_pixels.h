@@ -4,6 +4,7 @@
 
 #include "gemm.h"
 #include "image_block.h"
+#include "pack_weights.h"
 
 typedef struct {
     const fc_correlation *c;
@@ -16,11 +17,11 @@ typedef struct {
     ptrdiff_t unit;           /* pixels that a row's blocks are multiples of, but for the last */
     ptrdiff_t row_blocks, column_blocks, a_blocks;
     fc_image_block block;
-    int packs;                /* weights, in this call */
-    const char *packed;       /* or NULL: weights are read where they lie */
+    int reads_weights;        /* where they lie; else they are packed */
+    fc_weights weights;
     ptrdiff_t steps;          /* of the reduction between two visits of y */
     ptrdiff_t *offset;        /* in a copied image: of every step of the reduction, within its depth block */
-    size_t group_bytes, c_bytes, scratch_bytes;
+    size_t c_bytes, scratch_bytes;
     size_t panel_bytes;       /* of an image read in place: a panel of pixels, the last ones, and offsets are kept */
     size_t image_bytes;
     char *scratch;

@@ -131,8 +131,7 @@ void fc_direct_pixels_plan(fc_pixels_job *job, const fc_correlation *c, int thre
         .gemm = fc_correlation_gemm(c, FC_LANES_PIXELS),
         .in_place = reads_in_place(c),
         .stores_in_place = stores_in_place(c),
-        .packs = !c->packed && !reads_weights_in_place(c),
-        .group_bytes = fc_packed_group_bytes(c, FC_LANES_PIXELS),
+        .reads_weights = !c->packed && reads_weights_in_place(c),
     };
     plan_grid(job, threads);
     job->scratch_bytes = (job->image_bytes + job->c_bytes + 127) / 128 * 128 + 64;

@@ -19,8 +19,10 @@ typedef struct {
     fc_lanes lanes;
     fc_gemm gemm;
     fc_gemm_grid grid;
-    const char *packed;  /* all weights, or NULL: each task packs the blocks it comes to */
-    size_t group_bytes, scratch_bytes;
+    int has_weights;     /* all of them; else each task packs the blocks it comes to */
+    fc_weights weights;
+    int packs_apart;     /* a task packs what it uses, for all images */
+    size_t scratch_bytes;
     char *scratch;
 } im2col_job;
 
@@ -119,12 +121,10 @@ static int stores_in_place(const fc_correlation *c, fc_lanes lanes)
     return c->y_c == 1 && c->y_h == c->ow * c->y_w;
 }
 
-static void im2col_task(void *context, ptrdiff_t task, int thread)
+/* Block (a, b) of the product of an image's group. */
+static void multiply_block(const im2col_job *job, ptrdiff_t n, ptrdiff_t group, ptrdiff_t a, ptrdiff_t b, int thread)
 {
-    const im2col_job *job = context;
     const fc_correlation *c = job->c;
-    const ptrdiff_t b = task % job->grid.b, a = task / job->grid.b % job->grid.a;
-    const ptrdiff_t product = task / job->grid.b / job->grid.a, group = product % c->groups, n = product / c->groups;
     const im2col_image image = {
         .c = c,
         .lanes = job->lanes,
@@ -132,7 +132,7 @@ static void im2col_task(void *context, ptrdiff_t task, int thread)
         .x = fc_at(c, c->x, n * c->x_n + group * c->q * c->x_c),
         .y = fc_at(c, c->y, n * c->y_n + group * c->m * c->y_c),
     };
-    const char *packed = job->packed ? job->packed + (size_t)group * job->group_bytes : NULL;
+    const char *packed = job->has_weights ? fc_weights_of_group(&job->weights, group, thread) : NULL;
     const char *bias = c->bias ? fc_at(c, c->bias, group * c->m) : NULL;
     fc_gemm gemm = job->gemm;
     gemm.context = &image;
@@ -146,6 +146,28 @@ static void im2col_task(void *context, ptrdiff_t task, int thread)
     fc_gemm_block(&gemm, fc_part(a_panels, job->grid.a, a), fc_part(a_panels, job->grid.a, a + 1),
                   fc_part(b_panels, job->grid.b, b), fc_part(b_panels, job->grid.b, b + 1),
                   job->scratch + (size_t)thread * job->scratch_bytes);
+}
+
+static void run_block(void *context, ptrdiff_t task, int thread)
+{
+    const im2col_job *job = context;
+    const ptrdiff_t blocks = job->grid.a * job->grid.b, product = task / blocks, block = task % blocks;
+    multiply_block(job, product / job->c->groups, product % job->c->groups, block / job->grid.b, block % job->grid.b, thread);
+}
+
+/* Some panels of weights for all images: what one thread packs, no other reads. */
+static void run_panels(void *context, ptrdiff_t task, int thread)
+{
+    const im2col_job *job = context;
+    const int is_a = job->lanes == FC_LANES_PIXELS;
+    const ptrdiff_t blocks = is_a ? job->grid.a : job->grid.b, others = is_a ? job->grid.b : job->grid.a;
+    const ptrdiff_t panels = fc_weight_panels(job->c, job->lanes);
+    const ptrdiff_t group = task / blocks, block = task % blocks;
+    fc_pack_panels(job->c, job->lanes, group, fc_part(panels, blocks, block), fc_part(panels, blocks, block + 1),
+                   job->weights.fresh);
+    for (ptrdiff_t n = 0; n < job->c->n; n++)
+        for (ptrdiff_t i = 0; i < others; i++)
+            multiply_block(job, n, group, is_a ? block : i, is_a ? i : block, thread);
 }
 
 /* Lanes run along the axis with unit stride, except over small planes whose pixels fill them badly. */
@@ -166,12 +188,24 @@ static ptrdiff_t uses_of_weights(const im2col_job *job)
     return job->c->n * fc_max(job->grid.b, fc_ceil_div(fc_b_panels(&job->gemm), fc_block_b_panels(&job->gemm)));
 }
 
+/* Weights that are many times what is gathered of all images, by each task again. */
+static void pack_apart(im2col_job *job, int threads)
+{
+    const fc_correlation *c = job->c;
+    const ptrdiff_t blocks = fc_blocks_apart(c->groups, fc_weight_panels(c, job->lanes), threads);
+    ptrdiff_t *grid = job->lanes == FC_LANES_PIXELS ? &job->grid.a : &job->grid.b;
+    if (blocks == 0 || *grid > blocks || FC_APART_FILTERS * c->n * c->oh * c->ow > c->m)
+        return;
+    job->packs_apart = 1;
+    *grid = blocks;
+}
+
 /* `in_task`: on the calling thread, in one block and packing nothing beforehand, so that its scratch grows with the
  * plane.
  */
 static void multiply(const fc_correlation *c, fc_lanes lanes, int threads, int in_task, fc_workspace *workspace)
 {
-    im2col_job job = {.c = c, .lanes = lanes, .packed = c->packed};
+    im2col_job job = {.c = c, .lanes = lanes};
     const int pixel_lanes = job.lanes == FC_LANES_PIXELS;
     job.gemm = fc_correlation_gemm(c, job.lanes);
     job.gemm.pack_a = pixel_lanes ? pack_weights : pack_pixels_a;
@@ -179,7 +213,6 @@ static void multiply(const fc_correlation *c, fc_lanes lanes, int threads, int i
     job.gemm.store = store_block;
     job.gemm.c = stores_in_place(c, job.lanes) ? c->y : NULL;
     job.gemm.ldc = pixel_lanes ? c->y_c : c->y_w;
-    job.group_bytes = fc_packed_group_bytes(c, job.lanes);
     job.grid = in_task ? (fc_gemm_grid){1, 1} : fc_gemm_split(&job.gemm, c->n * c->groups, threads);
     if (!job.gemm.c && !in_task) {
         const ptrdiff_t columns = fc_min(fc_b_panels(&job.gemm), fc_block_b_panels(&job.gemm));
@@ -188,25 +221,28 @@ static void multiply(const fc_correlation *c, fc_lanes lanes, int threads, int i
         job.grid.a = fc_max(job.grid.a, fc_ceil_div(panels, fitting));
     }
     /* Weights that serve one block of pixels go straight to L2: a packed copy of all would pass through memory. */
-    char *fresh = NULL;
     const int packs_first = !in_task && !c->packed && uses_of_weights(&job) > 1;
-    if (packs_first)
-        job.packed = fresh = fc_take(workspace, (size_t)c->groups * job.group_bytes);
-    const ptrdiff_t tasks = c->n * c->groups * job.grid.a * job.grid.b;
+    if (packs_first && threads > 1)
+        pack_apart(&job, threads);
+    const ptrdiff_t blocks = pixel_lanes ? job.grid.a : job.grid.b;
+    const ptrdiff_t tasks = c->groups * (job.packs_apart ? blocks : c->n * job.grid.a * job.grid.b);
     threads = (int)fc_min(threads, tasks);
+    job.has_weights = c->packed || packs_first;
+    if (job.has_weights)
+        job.weights = fc_take_weights(workspace, c, job.lanes, job.packs_apart ? 1 : threads);
 
     /* The scratch of the largest block; which operand comes packed decides what it holds. */
     fc_gemm sized = job.gemm;
-    if (c->packed || packs_first)
+    if (job.has_weights)
         *(pixel_lanes ? &sized.packed_a : &sized.packed_b) = (const char *)c;
     job.scratch_bytes = fc_gemm_scratch(&sized, fc_ceil_div(fc_a_panels(&sized), job.grid.a),
                                         fc_ceil_div(fc_b_panels(&sized), job.grid.b));
     job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
     if (!workspace->base)
         return;
-    if (fresh)
-        fc_pack_all_weights(c, job.lanes, threads, fresh);
-    fc_parallel_for(threads, tasks, im2col_task, &job);
+    if (job.has_weights && !job.packs_apart)
+        fc_begin_weights(&job.weights, threads);
+    fc_parallel_for(threads, tasks, job.packs_apart ? run_panels : run_block, &job);
 }
 
 /* The products at the pace of the register tiles that cover them, the gathered elements on top. */

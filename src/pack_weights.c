@@ -1,6 +1,8 @@
 /* Packing of weights: any strides, so that forward, transposed and either layout share it. */
 #include "pack_weights.h"
 
+#include <string.h>
+
 #include "blocking.h"
 #include "parallel.h"
 
@@ -156,15 +158,20 @@ static void pack_task(void *context, ptrdiff_t task, int thread)
     pack_panel_block(&pc, block, panel, job->packed);
 }
 
-void fc_pack_all_weights(const fc_correlation *c, fc_lanes lanes, int threads, char *packed)
+ptrdiff_t fc_weight_panels(const fc_correlation *c, fc_lanes lanes)
 {
     const fc_gemm gemm = fc_correlation_gemm(c, lanes);
+    return lanes == FC_LANES_PIXELS ? fc_a_panels(&gemm) : fc_b_panels(&gemm);
+}
+
+void fc_pack_all_weights(const fc_correlation *c, fc_lanes lanes, int threads, char *packed)
+{
     pack_job job = {
         .c = c,
         .lanes = lanes,
         .packed = packed,
-        .panels = lanes == FC_LANES_PIXELS ? fc_a_panels(&gemm) : fc_b_panels(&gemm),
-        .depth_blocks = fc_depth_blocks(gemm.k),
+        .panels = fc_weight_panels(c, lanes),
+        .depth_blocks = fc_depth_blocks(fc_depth(c)),
     };
     const ptrdiff_t tasks = c->groups * job.panels * job.depth_blocks;
     /* About a nanosecond an element on one thread. */
@@ -180,6 +187,49 @@ void fc_pack_panels(const fc_correlation *c, fc_lanes lanes, ptrdiff_t group, pt
     for (ptrdiff_t panel = first; panel < end; panel++)
         for (ptrdiff_t block = 0; block < depth_blocks; block++)
             pack_panel_block(&pc, block, panel, packed);
+}
+
+ptrdiff_t fc_blocks_apart(ptrdiff_t groups, ptrdiff_t panels, int threads)
+{
+    const ptrdiff_t blocks = fc_ceil_div(threads, groups);
+    const ptrdiff_t longest = fc_ceil_div(groups * blocks, threads) * fc_ceil_div(panels, blocks);
+    return blocks > panels || 16 * longest * threads > 17 * groups * panels ? 0 : blocks;
+}
+
+fc_weights fc_take_weights(fc_workspace *workspace, const fc_correlation *c, fc_lanes lanes, int threads)
+{
+    fc_weights weights = {.c = c, .lanes = lanes, .group_bytes = fc_packed_group_bytes(c, lanes), .packed = c->packed};
+    weights.bytes = (size_t)c->groups * weights.group_bytes;
+    if (c->packed)
+        return weights;
+    if (threads > 1 && weights.bytes <= (size_t)(FC_OWN_WEIGHTS_BYTES / threads) && !fc_taps_lie_apart(c)) {
+        weights.step = weights.bytes + (size_t)c->groups;
+        weights.fresh = fc_take_scratch(workspace, threads, &weights.step);
+    } else {
+        weights.fresh = fc_take(workspace, weights.bytes);
+    }
+    weights.packed = weights.fresh;
+    return weights;
+}
+
+void fc_begin_weights(const fc_weights *weights, int threads)
+{
+    if (weights->fresh && !weights->step)
+        fc_pack_all_weights(weights->c, weights->lanes, threads, weights->fresh);
+    for (int i = 0; i < threads && weights->step; i++)
+        memset(weights->fresh + (size_t)i * weights->step + weights->bytes, 0, (size_t)weights->c->groups);
+}
+
+const char *fc_weights_of_group(const fc_weights *weights, ptrdiff_t group, int thread)
+{
+    const size_t own = (size_t)thread * weights->step;
+    char *is_packed = weights->step ? weights->fresh + own + weights->bytes + group : NULL;
+    if (is_packed && !*is_packed) {
+        fc_pack_panels(weights->c, weights->lanes, group, 0, fc_weight_panels(weights->c, weights->lanes),
+                       weights->fresh + own);
+        *is_packed = 1;
+    }
+    return weights->packed + own + (size_t)group * weights->group_bytes;
 }
 
 static size_t bytes_for_pixel_lanes(const fc_correlation *c)
