@@ -157,6 +157,9 @@ enum { FC_DEPTHWISE_CHUNKS = 8 };
 /* An input gradient's products of all taps: of the images of a task, in its L2, and of one image at most, in L3. */
 enum { FC_COLUMNS_BYTES = 1 << 20, FC_COLUMNS_MOST_BYTES = 8 << 20 };
 
+/* And their rows, at least, of a part of the channels, for each thread to gather dy again. */
+enum { FC_COLUMNS_ROWS = 24 };
+
 /* Images, and gradients of outputs, that come from memory (a byte of 13 MB took 1.1 times as long as one of 7, of 26 MB 2.1
  * times). */
 enum { FC_FAR_BYTES = 12 << 20 };

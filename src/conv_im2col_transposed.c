@@ -10,15 +10,17 @@
 #include "blocking.h"
 #include "parallel.h"
 
-/* Blocks of images: a task each, or one after the other by all threads. */
+/* Blocks of images, a task each, or one after the other by all threads; or parts of each group's channels, a task each. */
 typedef struct {
     const fc_conv *conv;
     const fc_operands *operands;
     const fc_kernels *kernels;
     ptrdiff_t element, blocks;
+    ptrdiff_t parts;             /* or 0 */
     fc_view columns;             /* of a block, but for where they lie */
     int way;                     /* of all products */
-    const char *packed;
+    char *packed;                /* all weights, or in each thread's room those of its task's channels */
+    size_t packed_bytes;
     int phases;
     fc_col2im *phase;            /* but for the image and its part */
     size_t columns_bytes, scratch_bytes, room_bytes;
@@ -26,25 +28,56 @@ typedef struct {
     char *room;                  /* of a thread, for three numbers a tap */
 } transposed_job;
 
+/* What a product is of: images, and channels of as many groups. */
+typedef struct {
+    ptrdiff_t image, images, group, groups, channel, channels;  /* channels of a group */
+} product_part;
+
 /* The input gradient of 1x1 filters, of which the weights have one for each channel of dx and tap. */
-static fc_correlation product_of(const transposed_job *job, ptrdiff_t first, ptrdiff_t images, char *columns, fc_tap *tap)
+static fc_correlation product_of(const transposed_job *job, const product_part *part, char *columns, fc_tap *tap)
 {
     const fc_conv *p = job->conv;
     const fc_view *dy = &job->operands->x;
+    const ptrdiff_t taps = p->kh * p->kw, filters = p->k / p->groups, channels = p->c / p->groups;
     const fc_conv conv = {
-        .dtype = p->dtype, .layout = p->layout, .groups = p->groups,
-        .n = images, .c = p->c * p->kh * p->kw, .h = p->oh, .w = p->ow,
-        .k = p->k, .kh = 1, .kw = 1, .oh = p->oh, .ow = p->ow,
+        .dtype = p->dtype, .layout = p->layout, .groups = part->groups,
+        .n = part->images, .c = part->groups * part->channels * taps, .h = p->oh, .w = p->ow,
+        .k = part->groups * filters, .kh = 1, .kw = 1, .oh = p->oh, .ow = p->ow,
         .stride_h = 1, .stride_w = 1, .dilation_h = 1, .dilation_w = 1,
     };
-    fc_operands operands = {.x = *dy, .y = job->columns, .w = job->operands->w};
-    operands.x.data = (const char *)dy->data + first * dy->stride[0] * job->element;
+    const ptrdiff_t first = part->image * dy->stride[0] + part->group * filters * dy->stride[1];
+    const ptrdiff_t weight = (part->group * filters * channels + part->channel) * taps;  /* with NHWC all groups' are first */
+    fc_operands operands = {.x = *dy, .y = job->columns, .w = (const char *)job->operands->w + weight * job->element};
+    operands.x.data = (const char *)dy->data + first * job->element;
     operands.y.data = columns;
     fc_correlation c;
     fc_correlation_of(&conv, FC_BACKWARD_INPUT, 0, &operands, &fc_algorithm_im2col, tap, &c);
+    if (part->channels < channels)
+        c.w_q = channels * taps;
     c.way = job->way;
-    c.packed = job->packed;
     return c;
+}
+
+/* Some channels of an image, and of them a block of rows. */
+typedef struct {
+    ptrdiff_t image, channel, channels, row_block, row_blocks;
+} sum_of;
+
+/* From the columns of the first channel. */
+static void add_up(const transposed_job *job, const sum_of *part, const char *columns, int thread)
+{
+    const ptrdiff_t *dx = job->operands->y.stride, element = job->element;
+    for (int i = 0; i < job->phases; i++) {
+        fc_col2im s = job->phase[i];
+        s.first_row = fc_part(s.y_rows, part->row_blocks, part->row_block);
+        s.y_rows = fc_part(s.y_rows, part->row_blocks, part->row_block + 1) - s.first_row;
+        s.channels = part->channels;
+        s.from = columns;
+        s.y = (char *)s.y + (part->image * dx[0] + part->channel * dx[1] + s.first_row * s.y_row) * element;
+        s.bias = job->operands->bias ? (const char *)job->operands->bias + part->channel * element : NULL;
+        (job->conv->layout == FC_NHWC ? job->kernels->col2im_pixels : job->kernels->col2im_planes)(
+            &s, job->room + (size_t)thread * job->room_bytes);
+    }
 }
 
 typedef struct {
@@ -60,26 +93,21 @@ static void sum_part(void *context, ptrdiff_t task, int thread)
     const column_block *block = context;
     const transposed_job *job = block->job;
     const fc_conv *p = job->conv;
-    const int nhwc = p->layout == FC_NHWC;
-    const ptrdiff_t n = task / block->parts, part = task % block->parts, element = job->element;
-    const ptrdiff_t *columns = job->columns.stride, *dx = job->operands->y.stride;
-    ptrdiff_t first, channels, row_block = 0, row_blocks = 1;
-    if (nhwc) {
-        row_blocks = block->parts / p->groups, row_block = part % row_blocks;
-        channels = p->c / p->groups, first = part / row_blocks * channels;
+    const ptrdiff_t n = task / block->parts, part = task % block->parts, *columns = job->columns.stride;
+    sum_of sum = {.image = block->first + n, .row_blocks = 1};
+    if (p->layout == FC_NHWC) {
+        sum.row_blocks = block->parts / p->groups, sum.row_block = part % sum.row_blocks;
+        sum.channels = p->c / p->groups, sum.channel = part / sum.row_blocks * sum.channels;
     } else {
-        first = fc_part(p->c, block->parts, part), channels = fc_part(p->c, block->parts, part + 1) - first;
+        sum.channel = fc_part(p->c, block->parts, part);
+        sum.channels = fc_part(p->c, block->parts, part + 1) - sum.channel;
     }
-    for (int i = 0; i < job->phases; i++) {
-        fc_col2im s = job->phase[i];
-        s.first_row = fc_part(s.y_rows, row_blocks, row_block);
-        s.y_rows = fc_part(s.y_rows, row_blocks, row_block + 1) - s.first_row;
-        s.channels = channels;
-        s.from = block->columns + (n * columns[0] + first * p->kh * p->kw * columns[1]) * element;
-        s.y = (char *)s.y + ((block->first + n) * dx[0] + first * dx[1] + s.first_row * s.y_row) * element;
-        s.bias = job->operands->bias ? (const char *)job->operands->bias + first * element : NULL;
-        (nhwc ? job->kernels->col2im_pixels : job->kernels->col2im_planes)(&s, job->room + (size_t)thread * job->room_bytes);
-    }
+    add_up(job, &sum, block->columns + (n * columns[0] + sum.channel * p->kh * p->kw * columns[1]) * job->element, thread);
+}
+
+static product_part whole_images(const fc_conv *p, ptrdiff_t image, ptrdiff_t images)
+{
+    return (product_part){.image = image, .images = images, .groups = p->groups, .channels = p->c / p->groups};
 }
 
 static void compute_block(const transposed_job *job, ptrdiff_t i, int threads, int thread)
@@ -89,7 +117,9 @@ static void compute_block(const transposed_job *job, ptrdiff_t i, int threads, i
     const int nhwc = p->layout == FC_NHWC;
     const ptrdiff_t first = fc_part(p->n, job->blocks, i), images = fc_part(p->n, job->blocks, i + 1) - first;
     fc_tap tap;
-    const fc_correlation product = product_of(job, first, images, columns, &tap);
+    const product_part part = whole_images(p, first, images);
+    fc_correlation product = product_of(job, &part, columns, &tap);
+    product.packed = job->packed;
     fc_workspace own = {.base = columns + job->columns_bytes};
     fc_algorithm_im2col.correlate(&product, threads, &own);
     const ptrdiff_t units = nhwc ? p->groups : 1;
@@ -101,6 +131,29 @@ static void compute_block(const transposed_job *job, ptrdiff_t i, int threads, i
     else
         for (ptrdiff_t task = 0; task < tasks; task++)
             sum_part(&block, task, thread);
+}
+
+/* Some channels of a group, image by image: a thread adds up what it has multiplied. */
+static void run_channels(void *context, ptrdiff_t task, int thread)
+{
+    const transposed_job *job = context;
+    const fc_conv *p = job->conv;
+    const ptrdiff_t channels = p->c / p->groups, i = task % job->parts;
+    product_part part = {.images = 1, .group = task / job->parts, .groups = 1, .channel = fc_part(channels, job->parts, i)};
+    part.channels = fc_part(channels, job->parts, i + 1) - part.channel;
+    char *packed = job->packed + (size_t)thread * job->packed_bytes;
+    char *columns = job->scratch + (size_t)thread * job->scratch_bytes;
+    for (; part.image < p->n; part.image++) {
+        fc_tap tap;
+        fc_correlation product = product_of(job, &part, columns, &tap);
+        if (part.image == 0)
+            fc_algorithm_im2col.packing(&product)->pack(&product, 1, packed);
+        product.packed = packed;
+        fc_workspace own = {.base = columns + job->columns_bytes};
+        fc_algorithm_im2col.correlate(&product, 1, &own);
+        const sum_of sum = {part.image, part.group * channels + part.channel, part.channels, 0, 1};
+        add_up(job, &sum, columns, thread);
+    }
 }
 
 static void run_block(void *context, ptrdiff_t block, int thread) { compute_block(context, block, 1, thread); }
@@ -132,6 +185,49 @@ static void fill_phases(transposed_job *job, fc_tap *tap, ptrdiff_t *list)
     }
 }
 
+/* Parts of a group's channels for a few images, whose columns else pass from the threads that multiply to those that add up;
+ * 0 if that would leave threads much less to do, or if a part had few rows for the pixels that each gathers again. */
+static ptrdiff_t choose_parts(const transposed_job *job, int threads)
+{
+    const fc_conv *p = job->conv;
+    const ptrdiff_t channels = p->c / p->groups, taps = p->kh * p->kw;
+    const ptrdiff_t bytes = channels * taps * p->oh * p->ow * job->element;
+    const ptrdiff_t parts = fc_min(channels, fc_max(fc_ceil_div(threads, p->groups), fc_ceil_div(bytes, FC_COLUMNS_BYTES)));
+    const ptrdiff_t most = fc_ceil_div(channels, parts), longest = fc_ceil_div(parts * p->groups, threads) * most;
+    const int is_even = 5 * longest * threads <= 6 * p->c;
+    const int is_image = p->layout == FC_NCHW && p->oh * p->ow > 1;
+    return threads > 1 && is_image && is_even && most * taps >= FC_COLUMNS_ROWS ? parts : 0;
+}
+
+/* Scratch for a thread's columns and products, of the sizes that there are. */
+static void size_products(transposed_job *job, const product_part *largest, int threads)
+{
+    const fc_conv *p = job->conv;
+    const ptrdiff_t rows = largest->groups * largest->channels * p->kh * p->kw;
+    size_t most = 0;
+    for (int smaller = 0; smaller < 2; smaller++) {
+        product_part part = *largest;
+        if (job->parts)
+            part.channels = fc_max(1, part.channels - smaller);
+        else
+            part.images = fc_max(1, part.images - smaller);
+        fc_tap tap;
+        fc_correlation sized = product_of(job, &part, NULL, &tap);
+        const fc_packing *packing = fc_algorithm_im2col.packing(&sized);
+        if (packing && smaller == 0)
+            job->packed_bytes = packing->bytes(&sized);
+        sized.packed = packing ? (const char *)packing : NULL;  /* as if they were there */
+        fc_workspace own = {0};
+        fc_algorithm_im2col.correlate(&sized, threads, &own);
+        most = own.used > most ? own.used : most;
+    }
+    fc_workspace sizes = {0};
+    fc_take(&sizes, (size_t)(largest->images * rows * p->oh * p->ow * job->element));
+    job->columns_bytes = sizes.used;
+    fc_take(&sizes, most);
+    job->scratch_bytes = sizes.used;
+}
+
 void fc_transposed_operate(const fc_conv *conv, fc_operation operation, const fc_operands *operands, int threads,
                            fc_workspace *workspace)
 {
@@ -144,27 +240,21 @@ void fc_transposed_operate(const fc_conv *conv, fc_operation operation, const fc
     job.blocks = fc_ceil_div(conv->n, fc_max(1, FC_COLUMNS_BYTES / image_bytes));
     /* Larger images would be two in L3. */
     const int apart = job.blocks >= 2 * threads && image_bytes <= FC_COLUMNS_BYTES;
-    const ptrdiff_t images = fc_ceil_div(conv->n, job.blocks);
+    const product_part block = whole_images(conv, 0, fc_ceil_div(conv->n, job.blocks));
     fc_tap of_product;
-    fc_correlation product = product_of(&job, 0, images, NULL, &of_product);
+    fc_correlation product = product_of(&job, &block, NULL, &of_product);
     fc_choose_way(&product, im2col, FC_FORWARD);
     job.way = product.way;
     const fc_packing *packing = im2col->packing(&product);
-    char *packed = packing ? fc_take(workspace, packing->bytes(&product)) : NULL;
-    job.packed = packing ? (const char *)packing : NULL;  /* sizes are as if they were there */
-    size_t most = 0;
-    for (int smaller = 0; smaller < 2; smaller++) {
-        const fc_correlation sized = product_of(&job, 0, fc_max(1, images - smaller), NULL, &of_product);
-        fc_workspace own = {0};
-        im2col->correlate(&sized, apart ? 1 : threads, &own);
-        most = own.used > most ? own.used : most;
-    }
-    fc_workspace sizes = {0};
-    fc_take(&sizes, (size_t)(images * image_bytes));
-    job.columns_bytes = sizes.used;
-    fc_take(&sizes, most);
-    job.scratch_bytes = sizes.used;
-    job.scratch = fc_take_scratch(workspace, apart ? threads : 1, &job.scratch_bytes);
+    job.parts = apart || !packing ? 0 : choose_parts(&job, threads);
+    const product_part part = {.images = 1, .groups = 1, .channels = fc_ceil_div(conv->c / conv->groups, fc_max(job.parts, 1))};
+    size_products(&job, job.parts ? &part : &block, apart || job.parts ? 1 : threads);
+    if (job.parts)
+        job.packed = fc_take_scratch(workspace, threads, &job.packed_bytes);
+    else if (packing)
+        job.packed = fc_take(workspace, job.packed_bytes);
+    const ptrdiff_t tasks = job.parts ? conv->groups * job.parts : job.blocks;
+    job.scratch = fc_take_scratch(workspace, apart || job.parts ? threads : 1, &job.scratch_bytes);
     fc_tap *tap = fc_take(workspace, (size_t)taps * sizeof *tap);
     ptrdiff_t *list = fc_take(workspace, 3 * (size_t)taps * sizeof *list);
     job.phase = fc_take(workspace, (size_t)count * sizeof *job.phase);
@@ -173,14 +263,13 @@ void fc_transposed_operate(const fc_conv *conv, fc_operation operation, const fc
     if (!workspace->base)
         return;
     fill_phases(&job, tap, list);
-    if (packing)
-        packing->pack(&product, threads, packed);
-    job.packed = packed;
-    if (apart)
-        fc_parallel_for(threads, job.blocks, run_block, &job);
+    if (packing && !job.parts)
+        packing->pack(&product, threads, job.packed);
+    if (apart || job.parts)
+        fc_parallel_for(threads, tasks, job.parts ? run_channels : run_block, &job);
     else
-        for (ptrdiff_t block = 0; block < job.blocks; block++)
-            compute_block(&job, block, threads, 0);
+        for (ptrdiff_t i = 0; i < job.blocks; i++)
+            compute_block(&job, i, threads, 0);
 }
 
 /* Not where taps give one image more than is kept. */

@@ -30,6 +30,10 @@ PROBLEMS = {
     "planes_a_page_apart": (2, 1, 20, 24, (4, 4), (7, 7), 5, 1, 1),  # 32 x 32 of four bytes
     "kernel_of_the_whole_image": (3, 1, 5, 90, (4, 4), (1, 1), 4, 1, 0),
     "blocks_of_images": (190, 1, 8, 72, (7, 7), (4, 4), 1, 1, 0),
+    # Work for several threads: parts of the channels, of odd sizes, of groups, with more columns than an L2 has.
+    "parts_of_channels": (2, 1, 11, 60, (5, 5), (12, 13), 2, 1, 2),
+    "parts_of_groups": (3, 3, 4, 20, (7, 7), (9, 10), 2, 1, 3),
+    "parts_in_cache": (1, 1, 12, 24, (7, 7), (31, 30), 1, 1, 3),
 }
 
 
