@@ -153,7 +153,7 @@ const char *fc_direct_pixels_refusal(const fc_correlation *c)
 /* One step of a tile so many vectors wide, one of which alone is bound by its loads. */
 static double tile_cycles(double rows, ptrdiff_t vectors, double row_loads)
 {
-    return vectors > 2 ? fmax(1.56 * rows, 4) : fc_tiles_step_cycles(rows, vectors, row_loads);
+    return vectors > 2 ? fmax(1.56 * rows * fc_vector_passes(), 4) : fc_tiles_step_cycles(rows, vectors, row_loads);
 }
 
 /* The products at the pace of the register tiles that cover each row of pixels, the copied image on top. */

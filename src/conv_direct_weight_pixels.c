@@ -193,7 +193,7 @@ double fc_direct_weight_pixels_cycles(const fc_correlation *c)
     const double turned = c->layout == FC_NHWC ? fc_turned_channels(c, c->m) * vectors * 4 : 0;
     const double copied = in_place ? 0 : images * fc_direct_copy_cycles(c);
     return copied + reading_cycles(c, rows) +
-           images * (panels * strips * products * (vectors * 0.6 + units * 3.5) + turned);
+           images * (panels * strips * products * (vectors * 0.6 * fc_vector_passes() + units * 3.5) + turned);
 }
 
 void fc_direct_weight_pixels_correlate(const fc_correlation *c, int threads, fc_workspace *workspace)

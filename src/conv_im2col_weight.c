@@ -180,7 +180,8 @@ static double panel_cycles(const fc_correlation *c)
     const double depth = (double)fc_depth(c), pixels = (double)(c->oh * c->ow);
     const ptrdiff_t lanes = c->kernels->lanes;
     const double calls = 96 * (double)(fc_a_panels(&gemm) * fc_b_panels(&gemm) * fc_depth_blocks(gemm.k));
-    const double products = 1.12 * fc_gemm_cycles(&gemm) + calls;
+    /* Panels pass through L2, for which slower multiply-adds leave more time. */
+    const double products = (1 + 0.12 / fc_vector_passes()) * fc_gemm_cycles(&gemm) + calls;
     if (c->layout == FC_NHWC) {
         const double copied = 0.9 * pixels * depth + 50 * (double)(fc_a_panels(&gemm) * c->oh);
         const double of_dy = 10 * pixels * (double)fc_ceil_div(c->m, lanes);

@@ -3,6 +3,9 @@
 
 #include <stdatomic.h>
 #include <string.h>
+#ifdef FC_HAVE_AVX512
+#include <cpuid.h>
+#endif
 
 #include "phase_clock.h"
 
@@ -31,6 +34,19 @@ static int has_avx512(void)
 }
 #endif
 
+/* AMD's family 25 with AVX-512 (Zen 4) takes 64 bytes in halves. */
+static int has_half_units(void)
+{
+#ifdef FC_HAVE_AVX512
+    unsigned eax, ebx, ecx, edx;
+    if (!__get_cpuid(0, &eax, &ebx, &ecx, &edx) || ebx != signature_AMD_ebx)
+        return 0;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (eax >> 8 & 15) + (eax >> 20 & 255) == 25;
+#else
+    return 0;
+#endif
+}
+
 /* Narrowest first. */
 static const fc_isa_entry isas[] = {
 #ifdef FC_HAVE_NEON
@@ -48,6 +64,7 @@ static const fc_isa_entry isas[] = {
 enum { ISA_COUNT = sizeof isas / sizeof isas[0] };
 
 static _Atomic(const fc_isa_entry *) chosen;
+static int half_units;
 
 __attribute__((constructor)) static void choose_widest(void)
 {
@@ -55,7 +72,10 @@ __attribute__((constructor)) static void choose_widest(void)
     while (!isas[i].supported())
         i--;
     chosen = &isas[i];
+    half_units = has_half_units();
 }
+
+int fc_vector_passes(void) { return half_units && chosen->f32->lanes * sizeof(float) == 64 ? 2 : 1; }
 
 int fc_isas_built(const char *names[4])
 {

@@ -65,19 +65,20 @@ size_t fc_gemm_scratch(const fc_gemm *g, ptrdiff_t a_panels, ptrdiff_t b_panels)
 /* The product for panels [a0, a1) of A and [b0, b1) of B, on the calling thread. */
 void fc_gemm_block(const fc_gemm *g, ptrdiff_t a0, ptrdiff_t a1, ptrdiff_t b0, ptrdiff_t b1, char *scratch);
 
-/* Cycles of one step of a register tile two vectors wide. */
+/* Cycles of one step of a register tile two vectors wide: its multiply-adds, its loads, or until the next may follow. */
 static inline double fc_tile_step_cycles(double rows)
 {
-    const double loads = (rows + 2) / 2, latency = 4;
-    return rows > loads ? (rows > latency ? rows : latency) : (loads > latency ? loads : latency);
+    const double passes = fc_vector_passes(), products = rows * passes, loads = rows / 2 + passes, latency = 4;
+    return products > loads ? (products > latency ? products : latency) : (loads > latency ? loads : latency);
 }
 
 /* The same of tiles that are `vectors` wide together: an odd one out is bound by its loads, `row_loads` for each row. */
 static inline double fc_tiles_step_cycles(double rows, ptrdiff_t vectors, double row_loads)
 {
-    const double loads = (2 + rows * row_loads) / 2, latency = 4;
+    const double passes = fc_vector_passes(), products = rows * passes / 2, latency = 4;
+    const double loads = 1 + rows * row_loads / 2, odd = loads > products ? loads : products;
     return (double)(vectors / 2) * fc_tile_step_cycles(rows) +
-           (double)(vectors % 2) * (loads > latency ? loads : latency);
+           (double)(vectors % 2) * (odd > latency ? odd : latency);
 }
 
 /* Cycles of the register tiles that cover a product. */

@@ -7,10 +7,10 @@
 #include "pack_weights.h"
 #include "winograd_sums.h"
 
-/* Transforms are stores and sums of vectors, of which two of 32 bytes are done at once. */
+/* Transforms are stores and sums of vectors, of which two of 32 bytes are done at once, or halves of one of 64. */
 static double vector_cycles(const fc_correlation *c)
 {
-    return c->kernels->lanes * (ptrdiff_t)c->element < 64 ? 0.8 : 1;
+    return c->kernels->lanes * (ptrdiff_t)c->element < 64 ? 0.8 : fc_vector_passes() == 2 ? 1.4 : 1;
 }
 
 /* Cycles of a group: of a vector of channels of x, to lay its pixels side by side (those of phases lie apart, and where
