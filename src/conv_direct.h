@@ -70,14 +70,14 @@ static inline double fc_direct_copy_cycles(const fc_correlation *c)
     const double vectors = (double)fc_ceil_div(c->ow, c->kernels->lanes);
     const double rows = (double)(c->oh * (c->stride_h / b.row_step));
     if (fc_rows_are_narrow(&b, c))
-        return (double)c->q * (25 + rows * (4 + 1.5 * (double)fc_ceil_div(b.row_length, c->kernels->lanes)));
+        return fc_copy_passes() * (double)c->q * (25 + rows * (4 + 1.5 * (double)fc_ceil_div(b.row_length, c->kernels->lanes)));
     /* Every third pixel of a vector or more, where rows are permuted at all. */
     const int permutes = c->stride_w == 3 && c->kernels->image_row > 0 && c->ow >= c->kernels->lanes;
     const double row = c->x_w != 1                     ? 2 + 0.75 * (double)c->ow
                        : c->stride_w > 2 && !permutes ? 5 + 1.25 * (double)c->ow
                        : c->stride_w == 1             ? 10 + 3 * vectors
                                                       : 7 + 6 * vectors;
-    return fc_turned_channels(c, c->q) * (double)b.phases * (25 + rows * row);
+    return fc_copy_passes() * fc_turned_channels(c, c->q) * (double)b.phases * (25 + rows * row);
 }
 
 /* What copies take longer of images that come from memory and whose channels lie side by side: each chunk of channels reads

@@ -185,7 +185,7 @@ static double panel_cycles(const fc_correlation *c)
     if (c->layout == FC_NHWC) {
         const double copied = 0.9 * pixels * depth + 50 * (double)(fc_a_panels(&gemm) * c->oh);
         const double of_dy = 10 * pixels * (double)fc_ceil_div(c->m, lanes);
-        return (double)(c->n * c->groups) * (products + copied + of_dy + 5000);
+        return (double)(c->n * c->groups) * (products + fc_copy_passes() * copied + of_dy + 5000);
     }
     /* By whole vectors of columns and rows. */
     const double turned = pixels * (double)(7 * fc_ceil_div(fc_depth(c), lanes) + 7 * fc_ceil_div(c->m, lanes));
@@ -193,7 +193,7 @@ static double panel_cycles(const fc_correlation *c)
     if (!fc_sees_image_itself(c))
         gathered = depth * (pixels * (fc_gathers_vectors(c) ? 1.5 / (double)lanes : 0.6) +
                             (double)fc_depth_blocks(c->oh * c->ow) * 150);
-    return (double)(c->n * c->groups) * (products + turned + gathered + 2000);
+    return (double)(c->n * c->groups) * (products + fc_copy_passes() * (turned + gathered) + 2000);
 }
 
 /* x and dy in each other's place, so that lanes run along the channels of x; dw is transposed then, and dense. */

@@ -81,6 +81,9 @@ static inline double fc_tiles_step_cycles(double rows, ptrdiff_t vectors, double
            (double)(vectors % 2) * (odd > latency ? odd : latency);
 }
 
+/* What copies take, whose stores of a vector in halves are slower than their loads. */
+static inline double fc_copy_passes(void) { return fc_vector_passes() == 2 ? 1.6 : 1; }
+
 /* Cycles of the register tiles that cover a product. */
 double fc_gemm_cycles(const fc_gemm *g);
 
