@@ -91,7 +91,7 @@ static inline double fc_direct_far_cycles(const fc_correlation *c)
 /* One image's outputs of a group from a block to where they belong: vectors along rows or, with NHWC, pixels' channels. */
 static inline double fc_direct_turn_cycles(const fc_correlation *c)
 {
-    const double element = (c->layout == FC_NCHW ? 3 : 16) / (double)c->kernels->lanes;
+    const double element = fc_copy_passes() * (c->layout == FC_NCHW ? 3 : 16) / (double)c->kernels->lanes;
     return fc_turned_channels(c, c->m) * (double)(c->oh * c->ow) * element;
 }
 

@@ -228,7 +228,7 @@ static part_costs costs_of_parts(const gradient_job *job)
     return (part_costs){
         .panels = images * (job->in_place ? (double)c->q * pixels * 0.05 : fc_direct_copy_cycles(c)),
         .channels = images * (double)c->m * pixels * 8 / (double)c->kernels->lanes,
-        .chunk = bytes * 0.4,
+        .chunk = bytes * 0.4 * fc_copy_passes(),
     };
 }
 

@@ -257,6 +257,9 @@ static double panel_cycles(const fc_correlation *c)
                        : fc_gathers_vectors(c) ? 3.5 * (double)fc_ceil_div(c->ow, c->kernels->lanes)
                                                : 5.5 + 0.65 * (double)c->ow;
     const double gathered = (double)fc_depth(c) * (double)c->oh * row;
+    /* From memory panels come in shorter runs than image blocks, of NHWC's groups a part of every pixel. */
+    const double bytes = (double)(c->n * c->groups * c->q) * (double)(c->h * c->w) * (double)c->element;
+    const double far = bytes > FC_FAR_BYTES ? (nhwc && c->groups > 1 ? 0.4 : 0.1) * bytes : 0;
     /* Finding the runs of a panel, or its pixels, costs as much for one channel as for many. */
     const double panels = (double)fc_ceil_div(pixels, nhwc ? c->kernels->tile_rows : c->kernels->tile_columns);
     const double runs = panels * (nhwc ? 170 * (double)(c->taps + blocks - 1) : 80 * (double)(c->taps * blocks));
@@ -268,7 +271,7 @@ static double panel_cycles(const fc_correlation *c)
     const double turned = stores_in_place(c, lanes) || scatters
                               ? 0
                               : (double)c->m * (double)pixels * 12 / (double)c->kernels->lanes;
-    return 0.6 * fc_packing_cycles(c) + fc_scatter_cycles(c) +
+    return 0.6 * fc_packing_cycles(c) + far + fc_scatter_cycles(c) +
            (double)(c->n * c->groups) * (products + calls + gathered + runs + turned + 800);
 }
 
