@@ -3,7 +3,8 @@
     python benchmarks/selection.py --problems 200 --layout NCHW
 
 A problem's loss is the time of the algorithm taken, over that of the fastest. Algorithms take turns, and more of them
-where the loss is more than a tenth, so that a disturbed turn does not count as one. Problems are written in the grammar
+where the loss is more than a tenth, so that a disturbed turn does not count as one; losses of 1.2x and more are timed
+again after all others. Problems are written in the grammar
 of `fastconv.cli.problems`, in which `python -m fastconv bench` takes them too. The command needs the extra ``bench``.
 """
 
@@ -121,6 +122,12 @@ def measure(problem: Problem, operation: str, layout: str) -> Loss:
     return loss
 
 
+def measure_again(loss: Loss, operation: str, layout: str) -> Loss:
+    """Time a problem in another minute too: neighbours, and the distance of a virtual machine's cores, change."""
+    again = measure(loss.problem, operation, layout).seconds
+    return loss._replace(seconds={algo: min(time, again[algo]) for algo, time in loss.seconds.items()})
+
+
 def tokens(problem: Problem) -> str:
     """Write a square problem, without defaults."""
     defaults = {"u": 1, "p": 0, "g": 1}
@@ -178,6 +185,7 @@ def main() -> int:
             measure(problem, operation, arguments.layout)
             for problem in track(problems, operation, console=console, transient=True, disable=not console.is_terminal)
         ]
+        losses = [measure_again(loss, operation, arguments.layout) if loss.ratio >= SHOWN else loss for loss in losses]
         console.print(worst(losses, operation))
         console.print(summary(losses, operation))
     return 0
