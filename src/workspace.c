@@ -27,7 +27,7 @@ void *fc_take(fc_workspace *workspace, size_t bytes)
 
 void *fc_take_scratch(fc_workspace *workspace, int threads, size_t *bytes)
 {
-    *bytes = fc_scratch_step(*bytes, threads);
+    *bytes = fc_scratch_step(round_up(*bytes, CACHE_LINE), threads);
     return fc_take(workspace, (size_t)threads * *bytes);
 }
 
