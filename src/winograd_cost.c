@@ -70,8 +70,9 @@ int fc_winograd_pays_in_halves(const fc_winograd_plan *plan)
 {
     const fc_correlation *c = &plan->c;
     const double bytes = (double)fc_winograd_filter_bytes(plan);
-    /* Filters are read twice then, 12 bytes a cycle, or from far 4.5. */
-    const double image = image_cycles(plan), again = bytes / (bytes > FC_WINOGRAD_NEAR_BYTES ? 9 : 24);
+    /* Filters are read twice then, 12 bytes a cycle, or from far 4.5; in halves of vectors at half the pace. */
+    const double image = image_cycles(plan);
+    const double again = bytes / (bytes > FC_WINOGRAD_NEAR_BYTES ? 9 : 24) * fc_vector_passes();
     const double longer = (double)(fc_ceil_div(plan->filters.panels, 2) * c->kernels->tile_columns) / (double)c->m;
     const double of_one = image + fmin(1, longer) * (transform_cycles(plan, 1) + product_cycles(plan, 1));
     return (image + transform_cycles(plan, 2) + product_cycles(plan, 2)) / 2 + again < of_one;
