@@ -252,8 +252,11 @@ static double panel_cycles(const fc_correlation *c)
     const fc_gemm gemm = fc_correlation_gemm(c, lanes);
     const int nhwc = c->layout == FC_NHWC;
     const ptrdiff_t pixels = c->oh * c->ow, blocks = fc_depth_blocks(fc_depth(c));
-    /* A row of pixels of a step: by whole vectors, unless they lie apart; with NHWC vectors are of channels, and turned. */
-    const double row = nhwc                      ? 8.5 * (double)c->ow / (double)c->kernels->lanes
+    /* A row of pixels of a step: by whole vectors, unless they lie apart; with NHWC vectors are of channels, and turned, in
+     * halves as long for a few channels as for a vector of them. */
+    const ptrdiff_t width = c->kernels->lanes, filled = fc_ceil_div(c->q, width) * width;
+    const double turns = fc_vector_passes() == 2 ? 1.3 * (double)filled / (double)c->q : 1;
+    const double row = nhwc                      ? 8.5 * turns * (double)c->ow / (double)c->kernels->lanes
                        : fc_gathers_vectors(c) ? 3.5 * (double)fc_ceil_div(c->ow, c->kernels->lanes)
                                                : 5.5 + 0.65 * (double)c->ow;
     const double gathered = (double)fc_depth(c) * (double)c->oh * row;

@@ -179,9 +179,10 @@ double fc_inner_cycles(const fc_correlation *c)
     const double vectors = (double)c->m * depth / (double)c->kernels->lanes;
     const double gathered = fc_pixels_are_rows(c) ? 0 : columns * gather_cycles(c);
     const double laid = filters_are_rows(c) ? 0 : (double)c->m * depth;
-    /* Images from memory come more slowly than to the other ways, which read a channel at a time or copy. */
+    /* Images from memory come more slowly than to the other ways, which read a channel at a time or copy; groups' parts of
+     * pixels more slowly still. */
     const double bytes = columns * (double)(c->groups * c->q) * (double)c->element;
-    const double far = fc_pixels_are_rows(c) && bytes > FC_FAR_BYTES ? 0.05 * bytes : 0;
+    const double far = fc_pixels_are_rows(c) && bytes > FC_FAR_BYTES ? (c->groups > 1 ? 0.2 : 0.05) * bytes : 0;
     return far + (double)c->groups * (gathered + laid + 0.5 * vectors + columns * pixel_cycles(c));
 }
 

@@ -8,6 +8,7 @@
 #include "conv_im2col_transposed.h"
 
 #include "blocking.h"
+#include "gemm.h"
 #include "parallel.h"
 
 /* Blocks of images, a task each, or one after the other by all threads; or parts of each group's channels, a task each. */
@@ -315,7 +316,7 @@ static double plane_sums_cycles(const fc_correlation *c)
 static double pixel_sums_cycles(const fc_correlation *c)
 {
     const ptrdiff_t vectors = fc_ceil_div(c->m, c->kernels->lanes);
-    return 4 * (double)(c->taps * c->h * c->w * vectors) + 8 * (double)(c->oh * c->ow * vectors);
+    return fc_copy_passes() * (4 * (double)(c->taps * c->h * c->w * vectors) + 8 * (double)(c->oh * c->ow * vectors));
 }
 
 /* The phase's share of the product, and what is added up. Fits to 240 random problems. */
