@@ -4,8 +4,8 @@
 
 A problem's loss is the time of the algorithm taken, over that of the fastest. Algorithms take turns, and more of them
 where the loss is more than a tenth, so that a disturbed turn does not count as one; losses of 1.2x and more are timed
-again after all others. Problems are written in the grammar
-of `fastconv.cli.problems`, in which `python -m fastconv bench` takes them too. The command needs the extra ``bench``.
+again after all others, and each algorithm's fastest turn counts. Problems are written in the grammar of
+`fastconv.cli.problems`, in which `python -m fastconv bench` takes them too. The command needs the extra ``bench``.
 """
 
 from __future__ import annotations

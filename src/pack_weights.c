@@ -164,7 +164,7 @@ ptrdiff_t fc_weight_panels(const fc_correlation *c, fc_lanes lanes)
     return lanes == FC_LANES_PIXELS ? fc_a_panels(&gemm) : fc_b_panels(&gemm);
 }
 
-void fc_pack_all_weights(const fc_correlation *c, fc_lanes lanes, int threads, char *packed)
+static void pack_all_weights(const fc_correlation *c, fc_lanes lanes, int threads, char *packed)
 {
     pack_job job = {
         .c = c,
@@ -215,7 +215,7 @@ fc_weights fc_take_weights(fc_workspace *workspace, const fc_correlation *c, fc_
 void fc_begin_weights(const fc_weights *weights, int threads)
 {
     if (weights->fresh && !weights->step)
-        fc_pack_all_weights(weights->c, weights->lanes, threads, weights->fresh);
+        pack_all_weights(weights->c, weights->lanes, threads, weights->fresh);
     for (int i = 0; i < threads && weights->step; i++)
         memset(weights->fresh + (size_t)i * weights->step + weights->bytes, 0, (size_t)weights->c->groups);
 }
@@ -246,7 +246,7 @@ static void pack_by_channel(const fc_correlation *given, fc_lanes lanes, int thr
 {
     fc_correlation c = *given;
     c.order = FC_BY_CHANNEL;
-    fc_pack_all_weights(&c, lanes, threads, packed);
+    pack_all_weights(&c, lanes, threads, packed);
 }
 
 static void pack_for_pixel_lanes(const fc_correlation *c, int threads, char *packed)
@@ -261,7 +261,7 @@ static void pack_for_channel_lanes(const fc_correlation *c, int threads, char *p
 
 static void pack_for_channel_lanes_by_tap(const fc_correlation *c, int threads, char *packed)
 {
-    fc_pack_all_weights(c, FC_LANES_CHANNELS, threads, packed);
+    pack_all_weights(c, FC_LANES_CHANNELS, threads, packed);
 }
 
 const fc_packing *fc_panel_packing(fc_lanes lanes, fc_step_order order)

@@ -42,7 +42,6 @@ static inline double fc_packing_cycles(const fc_correlation *c)
 }
 /* How weights are held for later calls: as operand A (lanes along pixels) or B. */
 const fc_packing *fc_panel_packing(fc_lanes lanes, fc_step_order order);
-void fc_pack_all_weights(const fc_correlation *c, fc_lanes lanes, int threads, char *packed);
 /* All weights in panels: held ones, or what a call packs for several tasks. That is done once for all threads or, of few
  * weights, by each thread that comes to a group: what one core has packed takes another longer to read than to pack. */
 typedef struct {
