@@ -96,7 +96,27 @@ static void FC_NAME(pack_runs)(void *dst, ptrdiff_t dst_step, const void *src, p
     }
 }
 
-/* Each vector is put together from the pieces that fall into it; one or two are the rule. */
+/* One vector of each row, from the pieces that fall into it, which stay in registers if their number is known. */
+FC_INLINE void FC_NAME(pack_vector)(real *to, ptrdiff_t dst_step, const real *from, ptrdiff_t src_step, ptrdiff_t rows,
+                                    const fc_piece *pieces, const int count)
+{
+    enum { MOST_KNOWN = 2 };
+    fc_piece known[MOST_KNOWN];
+    FC_UNROLL
+    for (int i = 0; i < MOST_KNOWN; i++)
+        known[i] = i < count ? pieces[i] : (fc_piece){0, 0};
+    for (ptrdiff_t row = 0; row < rows; row++, to += dst_step, from += src_step) {
+        vec v = count > 0 ? vload_lanes(from + known[0].from, known[0].lanes) : (vec){0};
+        FC_UNROLL
+        for (int i = 1; i < count && i < MOST_KNOWN; i++)
+            v = vor(v, vload_lanes(from + known[i].from, known[i].lanes));
+        for (int i = MOST_KNOWN; i < count; i++)
+            v = vor(v, vload_lanes(from + pieces[i].from, pieces[i].lanes));
+        vstore(to, v);
+    }
+}
+
+/* One or two pieces in a vector are the rule. */
 static void FC_NAME(pack_pieces)(void *dst, ptrdiff_t dst_step, const void *src, ptrdiff_t src_step, ptrdiff_t rows,
                                  const fc_piece *pieces, const int *first_piece, int vectors)
 {
@@ -104,12 +124,11 @@ static void FC_NAME(pack_pieces)(void *dst, ptrdiff_t dst_step, const void *src,
         const fc_piece *piece = pieces + first_piece[j];
         const int count = first_piece[j + 1] - first_piece[j];
         real *to = (real *)dst + j * LANES;
-        const real *from = src;
-        for (ptrdiff_t row = 0; row < rows; row++, to += dst_step, from += src_step) {
-            vec v = count > 0 ? vload_lanes(from + piece[0].from, piece[0].lanes) : (vec){0};
-            for (int i = 1; i < count; i++)
-                v = vor(v, vload_lanes(from + piece[i].from, piece[i].lanes));
-            vstore(to, v);
+        switch (count) {
+        case 0: FC_NAME(pack_vector)(to, dst_step, src, src_step, rows, piece, 0); break;
+        case 1: FC_NAME(pack_vector)(to, dst_step, src, src_step, rows, piece, 1); break;
+        case 2: FC_NAME(pack_vector)(to, dst_step, src, src_step, rows, piece, 2); break;
+        default: FC_NAME(pack_vector)(to, dst_step, src, src_step, rows, piece, count); break;
         }
     }
 }
