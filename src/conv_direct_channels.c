@@ -95,13 +95,13 @@ static void multiply_panel(channels_task *task, const fc_depth_chunk *chunk, ptr
         .ldc = job->buffered ? width : c->y_w,
         .ask_c = !job->buffered && job->gemm.ask_c,
     };
-    const ptrdiff_t first = task->n * c->y_n + channel * c->y_c + task->row * c->y_h + task->pixel * c->y_w;
-    char *y = fc_at(c, c->y, first), *to = y;
+    char *plane = fc_at(c, c->y, task->n * c->y_n + channel * c->y_c);
+    char *to = fc_at(c, plane, task->row * c->y_h + task->pixel * c->y_w);
     ptrdiff_t row_step = c->y_h;
     if (job->parts) {
         tile.ldc = c->m;
         row_step = job->width * c->m;
-        to = fc_at(c, job->partial, task->part * job->height * row_step);
+        to = fc_at(c, job->partial, task->part * job->height * row_step + panel * width);
     } else if (job->buffered) {
         row_step = task->width * width;
         to = fc_at(c, task->c_block, job->chunks > 1 ? (panel - task->p0) * task->rows * row_step : 0);
@@ -121,21 +121,15 @@ static void multiply_panel(channels_task *task, const fc_depth_chunk *chunk, ptr
     }
     if (!job->buffered || job->parts || chunk->end < depth)
         return;
-    /* Rows that follow each other without a gap are turned as one. */
-    const ptrdiff_t merged = c->y_h == c->ow * c->y_w ? task->rows : 1;
-    for (ptrdiff_t j = 0; j < task->rows; j += merged)
-        c->kernels->store_strided(fc_at(c, y, j * c->y_h), c->y_w, c->y_c, fc_at(c, to, j * row_step), width,
-                                  merged * task->width, tile.columns);
+    fc_store_pixels(c, plane, task->row * c->ow + task->pixel, task->rows * task->width, to, width, tile.columns);
 }
 
 static void sum_parts(const fc_channels_job *job)
 {
     const fc_correlation *c = job->c;
-    const ptrdiff_t row = job->width * c->m, count = job->height * row;
+    const ptrdiff_t pixels = job->height * job->width, count = pixels * c->m;
     c->kernels->sum_partials(job->partial, job->partial, count, job->parts, count, c->relu);
-    for (ptrdiff_t h = 0; h < job->height; h++)
-        c->kernels->store_strided(fc_at(c, c->y, h * c->y_h), c->y_w, c->y_c, fc_at(c, job->partial, h * row), c->m,
-                                  job->width, c->m);
+    fc_store_pixels(c, c->y, 0, pixels, job->partial, c->m, c->m);
 }
 
 /* A block of y, through a part of the reduction or, if that is not split, all of it. */

@@ -82,14 +82,21 @@ static ptrdiff_t choose_pixel_blocks(const fc_channels_job *job, int threads)
     return best;
 }
 
-/* Of a long reduction for few pixels and filters, which alone can give more than one thread work: threads that shared the
+/* Whether panels leave two threads with unequal work: an odd vector or two of so few. */
+static int panels_are_uneven(const fc_correlation *c)
+{
+    const ptrdiff_t vectors = fc_ceil_div(c->m, c->kernels->lanes);
+    return vectors <= FC_DIRECT_UNEVEN_VECTORS && vectors % 4 != 0;
+}
+
+/* Of a long reduction for few pixels and filters, which alone can give all threads as much work: threads that shared the
  * pixels would each read all weights. Held ones both have in their L2. */
 static ptrdiff_t choose_parts(const fc_channels_job *job)
 {
     const fc_correlation *c = job->c;
     const ptrdiff_t depth = fc_depth(c), blocks = fc_depth_blocks(depth);
     const ptrdiff_t most = FC_DIRECT_C_BYTES / (c->kernels->tile_columns * (ptrdiff_t)c->element);
-    if (c->held || c->n * c->groups * fc_b_panels(&job->gemm) > 1 || blocks == 1 ||
+    if (c->held || c->n * c->groups > 1 || !panels_are_uneven(c) || blocks == 1 ||
         c->oh * c->ow > fc_min(most, depth / FC_DIRECT_PART_STEPS))
         return 0;
     return blocks < FC_DIRECT_PARTS ? 2 : FC_DIRECT_PARTS;
@@ -181,9 +188,9 @@ int fc_direct_channels_plan(fc_channels_job *job, const fc_correlation *c, int t
     if (job->by_rows)
         job->pixel_step = c->stride_w * c->x_w;
     job->gemm = fc_correlation_gemm(c, FC_LANES_CHANNELS);
-    const int merged = (job->by_rows ? fc_rows_follow(c) : fc_sees_image_itself(c)) && c->y_h == c->ow * c->y_w &&
-                       c->oh * c->ow <= FC_DIRECT_MERGED_PIXELS;
     job->buffered = c->y_c != 1;
+    const int merged = (job->by_rows ? fc_rows_follow(c) : fc_sees_image_itself(c)) &&
+                       (job->buffered || c->y_h == c->ow * c->y_w) && c->oh * c->ow <= FC_DIRECT_MERGED_PIXELS;
     job->steady = fc_sees_image_itself(c) && c->x_c != 0;
     job->height = merged ? 1 : c->oh;
     job->width = merged ? c->oh * c->ow : c->ow;

@@ -99,18 +99,15 @@ static void store_block(const void *context, ptrdiff_t row, ptrdiff_t rows, ptrd
 {
     const im2col_image *image = context;
     const fc_correlation *c = image->c;
-    const int pixel_columns = image->lanes == FC_LANES_PIXELS;
-    const ptrdiff_t first = pixel_columns ? column : row, end = first + (pixel_columns ? columns : rows);
-    for (ptrdiff_t p = first; p < end;) {
-        const ptrdiff_t h = p / c->ow, w = p % c->ow, count = fc_min(c->ow - w, end - p);
-        char *to = fc_at(c, image->y, h * c->y_h + w * c->y_w);
-        if (pixel_columns)
-            c->kernels->store_strided(fc_at(c, to, row * c->y_c), c->y_c, c->y_w, fc_at(c, block, p - first), ld, rows,
-                                      count);
-        else
-            c->kernels->store_strided(fc_at(c, to, column * c->y_c), c->y_w, c->y_c,
-                                      fc_at(c, block, (p - first) * ld), ld, count, columns);
-        p += count;
+    if (image->lanes == FC_LANES_CHANNELS) {
+        fc_store_pixels(c, fc_at(c, image->y, column * c->y_c), row, rows, block, ld, columns);
+        return;
+    }
+    for (ptrdiff_t p = column, count; p < column + columns; p += count) {
+        const ptrdiff_t h = p / c->ow, w = p % c->ow;
+        count = fc_min(c->ow - w, column + columns - p);
+        c->kernels->store_strided(fc_at(c, image->y, row * c->y_c + h * c->y_h + w * c->y_w), c->y_c, c->y_w,
+                                  fc_at(c, block, p - column), ld, rows, count);
     }
 }
 

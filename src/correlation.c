@@ -210,6 +210,18 @@ void fc_correlation_of(const fc_conv *p, fc_operation operation, ptrdiff_t i, co
     out->is_part = i > 0;
 }
 
+void fc_store_pixels(const fc_correlation *c, char *y, ptrdiff_t first, ptrdiff_t pixels, const char *from, ptrdiff_t ld,
+                     ptrdiff_t channels)
+{
+    /* Rows that follow each other without a gap are one. */
+    const ptrdiff_t row = c->y_h == c->ow * c->y_w ? c->oh * c->ow : c->ow;
+    for (ptrdiff_t p = first, count; p < first + pixels; p += count) {
+        count = fc_min(row - p % row, first + pixels - p);
+        c->kernels->store_strided(fc_at(c, y, p / c->ow * c->y_h + p % c->ow * c->y_w), c->y_w, c->y_c,
+                                  fc_at(c, from, (p - first) * ld), ld, count, channels);
+    }
+}
+
 double fc_scatter_cycles(const fc_correlation *c)
 {
     if (c->layout != FC_NCHW || c->y_w == 1)

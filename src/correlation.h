@@ -147,6 +147,11 @@ extern const char fc_other_variant[];
 void fc_correlation_of(const fc_conv *conv, fc_operation operation, ptrdiff_t i, const fc_operands *operands,
                        const fc_conv_algorithm *algorithm, fc_tap *tap, fc_correlation *out);
 
+/* Pixels [first, first + pixels) of an image's lattice, of each `channels` side by side and `ld` from one to the next, to
+ * where y has them; `y` is the first channel's plane. */
+void fc_store_pixels(const fc_correlation *c, char *y, ptrdiff_t first, ptrdiff_t pixels, const char *from, ptrdiff_t ld,
+                     ptrdiff_t channels);
+
 /* What pixels of y that lie apart take to store, as those of an input gradient's phase do: one by one, in lines that the
  * other phases come back to. Of NHWC vectors are stored. */
 double fc_scatter_cycles(const fc_correlation *c);

@@ -48,10 +48,38 @@ def test_channels_at_any_step(rng, isa, dtype, filters, view):
     np.testing.assert_array_equal(Conv2d(w, algo="direct")(x), exact)
 
 
-def test_long_reductions_for_few_pixels(rng, isa, dtype):
-    """One panel of filters, in parts of the reduction where its weights are not held."""
-    w = rng.integers(-2, 3, (8, 1100, 1, 1)).astype(dtype)
-    x = rng.integers(-2, 3, (1, 1100, 7, 7)).astype(dtype)
-    exact = reference.conv2d(x, w)
-    np.testing.assert_array_equal(fastconv.conv2d(x, w, algo="direct"), exact)
-    np.testing.assert_array_equal(Conv2d(w, algo="direct")(x), exact)
+@pytest.mark.parametrize("filters", [8, 10, 20, 42, 96])
+@pytest.mark.parametrize("side", [1, 3])
+def test_long_reductions_for_few_pixels(rng, isa, dtype, filters, side):
+    """Panels of filters that are no equal work, in parts of the reduction where their weights are not held."""
+    channels = 1100 // side**2
+    w = rng.integers(-2, 3, (filters, channels, side, side)).astype(dtype)
+    b = rng.integers(-9, 9, filters).astype(dtype)
+    x = rng.integers(-2, 3, (1, channels, 7, 9)).astype(dtype)
+    exact = reference.conv2d(x, w, b, padding=side // 2, activation="relu")
+    for threads in (1, 2, 3):
+        with fastconv.threads(threads):
+            y = fastconv.conv2d(x, w, b, padding=side // 2, activation="relu", algo="direct")
+            held = Conv2d(w, b, padding=side // 2, activation="relu", algo="direct")(x)
+        np.testing.assert_array_equal(y, exact)
+        np.testing.assert_array_equal(held, exact)
+
+
+@pytest.mark.parametrize("planes", [(2, 3), (3, 3), (5, 7), (16, 15)])
+def test_pixels_of_a_phase(rng, isa, dtype, layout, planes):
+    """The input gradient of a 1x1 kernel with a stride: all pixels of dy are one row, those of dx lie apart."""
+    (h, w), channels, filters = planes, 35, 24
+    weights = rng.integers(-4, 5, (filters, channels, 1, 1)).astype(dtype)
+    dy = rng.integers(-4, 5, (2, filters, h, w)).astype(dtype)
+    shape = (2, channels, 2 * h, 3 * w)
+    exact = reference.conv2d_backward_input(dy, weights, shape, stride=(2, 3))
+    if layout == "NHWC":
+        dy, weights = (
+            np.ascontiguousarray(a.transpose(axes)) for a, axes in ((dy, (0, 2, 3, 1)), (weights, (2, 3, 1, 0)))
+        )
+        shape, exact = (2, 2 * h, 3 * w, channels), exact.transpose(0, 2, 3, 1)
+    for algo in ("direct", "im2col"):
+        for threads in (1, 3):
+            with fastconv.threads(threads):
+                dx = fastconv.conv2d_backward_input(dy, weights, shape, stride=(2, 3), layout=layout, algo=algo)
+            np.testing.assert_array_equal(dx, exact)
