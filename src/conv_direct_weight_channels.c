@@ -23,6 +23,7 @@ typedef struct {
     ptrdiff_t rows;              /* of y in a unit */
     ptrdiff_t images;            /* of as few pixels that several are one unit */
     ptrdiff_t panels;            /* of filters */
+    ptrdiff_t channel_step;      /* channels that a copy of the image takes at once, of which no block has a part */
     ptrdiff_t panel_blocks, channel_blocks, chunks;
     size_t image_bytes, dy_bytes, sum_bytes, offset_bytes, scratch_bytes;
     char *scratch;
@@ -36,7 +37,18 @@ typedef struct {
     ptrdiff_t *row_offset, *step_offset;
 } gradient_task;
 
-static ptrdiff_t most_channels(const gradient_job *job) { return fc_ceil_div(job->c->q, job->channel_blocks); }
+static ptrdiff_t channel_steps(const gradient_job *job) { return fc_ceil_div(job->c->q, job->channel_step); }
+
+/* The first channel of a block. */
+static ptrdiff_t first_channel(const gradient_job *job, ptrdiff_t block)
+{
+    return fc_min(job->c->q, job->channel_step * fc_part(channel_steps(job), job->channel_blocks, block));
+}
+
+static ptrdiff_t most_channels(const gradient_job *job)
+{
+    return fc_min(job->c->q, job->channel_step * fc_ceil_div(channel_steps(job), job->channel_blocks));
+}
 
 static ptrdiff_t most_panels(const gradient_job *job) { return fc_ceil_div(job->panels, job->panel_blocks); }
 
@@ -173,13 +185,13 @@ static void run_task(void *context, ptrdiff_t index, int thread)
         .job = job,
         .group = group,
         .m = width * fc_part(job->panels, job->panel_blocks, panel_block),
-        .q = fc_part(c->q, job->channel_blocks, channel_block),
+        .q = first_channel(job, channel_block),
         .image = scratch,
         .dy = scratch + job->image_bytes,
         .sum = scratch + job->image_bytes + job->dy_bytes,
     };
     task.filters = fc_min(c->m, width * fc_part(job->panels, job->panel_blocks, panel_block + 1)) - task.m;
-    task.channels = fc_part(c->q, job->channel_blocks, channel_block + 1) - task.q;
+    task.channels = first_channel(job, channel_block + 1) - task.q;
     task.pairs = task.channels * c->taps;
     task.row_offset = (ptrdiff_t *)(void *)(task.sum + job->sum_bytes);
     task.step_offset = task.row_offset + task.pairs;
@@ -242,14 +254,21 @@ static double cycles_of_parts(const part_costs *cost, const gradient_job *job)
 static double idle_share(const gradient_job *job, int threads)
 {
     const ptrdiff_t tasks = job->c->groups * job->panel_blocks * job->channel_blocks * job->chunks;
-    const double largest = (double)(most_panels(job) * job->panel_blocks) / (double)job->panels;
-    return largest * ((double)fc_ceil_div(tasks, threads) + 0.1) * (double)threads / (double)tasks - 1;
+    const double panels = (double)(most_panels(job) * job->panel_blocks) / (double)job->panels;
+    const double channels = (double)(most_channels(job) * job->channel_blocks) / (double)job->c->q;
+    return panels * channels * ((double)fc_ceil_div(tasks, threads) + 0.1) * (double)threads / (double)tasks - 1;
+}
+
+/* Three units in two chunks would leave one of two threads without work for a third of the time. */
+static int chunks_are_uneven(ptrdiff_t units, ptrdiff_t chunks)
+{
+    return (double)fc_ceil_div(units, chunks) / (double)units - 1 / (double)chunks > 0.0625;
 }
 
 /* Divides the work into tasks for threads, by panels or by channels, whichever costs less, as long as that gains. */
 static void divide(gradient_job *job, const part_costs *cost, double products, int threads)
 {
-    const ptrdiff_t channels = job->c->q;
+    const ptrdiff_t channels = channel_steps(job);
     for (double idle = idle_share(job, threads), next;; idle = next) {
         gradient_job trial = *job;
         const double by_panels = (double)job->panel_blocks * cost->panels;
@@ -271,8 +290,9 @@ static int plan(gradient_job *job, const fc_correlation *c, int threads)
 {
     const ptrdiff_t width = c->kernels->tile_columns, element = (ptrdiff_t)c->element;
     *job = (gradient_job){.c = c, .in_place = fc_sees_image_itself(c), .panels = fc_ceil_div(c->m, width)};
-    const ptrdiff_t pairs = FC_GRADIENT_PANEL_BYTES / (width * element);
-    job->channel_blocks = fc_ceil_div(c->q, fc_max(1, pairs / c->taps));
+    job->channel_step = c->x_w == 1 ? 1 : c->kernels->lanes;
+    const ptrdiff_t pairs = FC_GRADIENT_PANEL_BYTES / (width * element), step_pairs = job->channel_step * c->taps;
+    job->channel_blocks = fc_ceil_div(channel_steps(job), fc_max(1, pairs / step_pairs));
     ptrdiff_t channels = most_channels(job);
     double image = 0;
     for (job->rows = fc_min(c->oh, fc_max(1, FC_GRADIENT_PIXELS / c->ow));; job->rows = fc_ceil_div(job->rows, 2)) {
@@ -292,6 +312,8 @@ static int plan(gradient_job *job, const fc_correlation *c, int threads)
     const part_costs cost = costs_of_parts(job);
     job->chunks = fc_min(fc_most_chunks(c, units), fc_chunks_beside(c->groups * job->panels * job->channel_blocks));
     job->chunks = fc_min(job->chunks, 1 + (ptrdiff_t)(FC_GRADIENT_CHUNKS_SHARE * products / cost.chunk));
+    while (job->chunks > 1 && chunks_are_uneven(units, job->chunks))
+        job->chunks--;
     if (threads > 1)
         divide(job, &cost, products, threads);
     const ptrdiff_t depth = fc_min(job->images * pixels, FC_DEPTH_BLOCK);
