@@ -4,7 +4,7 @@
  * transformed, multiplied point by point with the tiles by the micro-kernel, lanes along filters, and the products
  * transformed into the output.
  *
- * A task is a panel of filters of a block. Threads go through neighbouring tasks, and each transforms the image of a
+ * A task is a panel of filters of a block, or if that is the only one a part of the channels. Threads go through neighbouring tasks, and each transforms the image of a
  * block for itself, at its first panel: what another core has written would come line by line, for more than it costs
  * anew.
  *
@@ -20,6 +20,7 @@ typedef struct {
     fc_winograd_plan plan;
     int filters_are_ready;   /* all transformed beforehand; else each task transforms those that it comes to */
     const char *filters;     /* these */
+    char *products;          /* of each part of the channels, if there are parts */
     ptrdiff_t *transformed;  /* the block whose image a thread's scratch holds, or -1 */
     size_t scratch_bytes;
     char *scratch;
@@ -74,6 +75,9 @@ static fc_correlation region(const winograd_task *task, const image_part *part, 
     return c;
 }
 
+/* Of a block, from one part's to the next's. */
+static ptrdiff_t product_elements(const fc_winograd_plan *plan) { return plan->points * plan->product_step; }
+
 static size_t transformed_bytes(const fc_winograd_plan *plan)
 {
     return (size_t)(plan->points * plan->image_step) * plan->c.element;
@@ -90,7 +94,7 @@ static winograd_task lay_out(winograd_job *job, char *base)
     task.transformed = fc_take(&workspace, transformed_bytes(plan));
     if (!job->filters_are_ready)
         task.filters = fc_take(&workspace, (size_t)plan->filters.panel_step * c->element);
-    task.product = fc_take(&workspace, (size_t)(plan->points * plan->product_step) * c->element);
+    task.product = plan->parts > 1 ? job->products : fc_take(&workspace, (size_t)product_elements(plan) * c->element);
     if (!stores_in_place(c))
         task.y = fc_take(&workspace, (size_t)(c->kernels->lanes * plan->m * c->ow) * c->element);
     if (!base) {
@@ -118,15 +122,16 @@ static winograd_task begin_task(winograd_job *job, ptrdiff_t index, int thread)
     return task;
 }
 
-/* A vector of channels, from q on. */
-static void transform_image(const winograd_task *task, ptrdiff_t q)
+/* Channels [first, end), a vector of them at a time. */
+static void transform_image(const winograd_task *task, ptrdiff_t first, ptrdiff_t end)
 {
     const fc_winograd_plan *plan = &task->job->plan;
     const fc_correlation *c = &plan->c;
     const fc_winograd_planes planes = fc_winograd_planes_of_x(plan);
-    fc_winograd_transform_tiles(plan, &planes, task->group * plan->channels + q,
-                                fc_min(c->kernels->lanes, plan->channels - q), &task->block, 0, task->block.rows,
-                                task->image, fc_at(c, task->transformed, q), plan->image_ld, plan->image_step);
+    for (ptrdiff_t q = first; q < end; q += c->kernels->lanes)
+        fc_winograd_transform_tiles(plan, &planes, task->group * plan->channels + q, fc_min(c->kernels->lanes, end - q),
+                                    &task->block, 0, task->block.rows, task->image, fc_at(c, task->transformed, q),
+                                    plan->image_ld, plan->image_step);
 }
 
 /* The tiles of a panel of a point's range, from channel q on. */
@@ -139,7 +144,8 @@ static const char *tiles_at(const winograd_task *task, int point, const fc_winog
 }
 
 /* A product for each point: tiles x channels times channels x filters, for one block of channels. */
-static void multiply_points(const winograd_task *task, ptrdiff_t panel, ptrdiff_t depth_block, const char *filters)
+static void multiply_points(const winograd_task *task, ptrdiff_t panel, ptrdiff_t depth_block, const char *filters,
+                            int accumulate)
 {
     const fc_winograd_plan *plan = &task->job->plan;
     const fc_correlation *c = &plan->c;
@@ -153,7 +159,7 @@ static void multiply_points(const winograd_task *task, ptrdiff_t panel, ptrdiff_
         .ldb = filters_of_panel,
         .ask_step = filters_of_panel,
         .ldc = width,
-        .accumulate = depth_block > 0,
+        .accumulate = accumulate,
     };
     /* Transformed beforehand, filters stream from L3: the next point's are asked for while this one's are multiplied
      * (up to +35 % where tiles are few). */
@@ -227,20 +233,27 @@ static void compute_again(const winograd_task *task, const image_part *part, ptr
     fc_im2col_in_task(&channel, &workspace);
 }
 
-/* From the transformed image to the outputs of one panel of filters. */
-static void compute_filters(const winograd_task *task, ptrdiff_t panel)
+/* From the transformed image to the products of one panel of filters, for some blocks of channels. */
+static void multiply_filters(const winograd_task *task, ptrdiff_t panel, ptrdiff_t first_block, ptrdiff_t end_block)
 {
     const fc_winograd_plan *plan = &task->job->plan;
     const fc_correlation *c = &plan->c;
-    const ptrdiff_t blocks = plan->filters.depth_blocks, width = c->kernels->tile_columns;
-    for (ptrdiff_t pc = 0; pc < blocks; pc++) {
+    for (ptrdiff_t pc = first_block; pc < end_block; pc++) {
         const char *filters = task->filters;
         if (task->job->filters_are_ready)
             filters = fc_at(c, task->job->filters, fc_winograd_filter_block(plan, task->group, panel, pc));
         else
             fc_winograd_transform_filters(plan, task->group, panel, pc, 0, 1, task->filters);
-        multiply_points(task, panel, pc, filters);
+        multiply_points(task, panel, pc, filters, pc > first_block);
     }
+}
+
+/* From the products to the outputs. */
+static void store_filters(const winograd_task *task, ptrdiff_t panel)
+{
+    const fc_winograd_plan *plan = &task->job->plan;
+    const fc_correlation *c = &plan->c;
+    const ptrdiff_t width = c->kernels->tile_columns;
     const ptrdiff_t end = fc_min(c->m, (panel + 1) * width);
     for (ptrdiff_t m = panel * width; m < end; m += c->kernels->lanes) {
         image_part part = {0};
@@ -260,10 +273,38 @@ static void run_task(void *context, ptrdiff_t index, int thread)
     const ptrdiff_t panels = job->plan.filters.panels, block = index / panels;
     const winograd_task task = begin_task(job, block, thread);
     if (job->transformed[thread * FC_THREAD_NUMBERS] != block)
-        for (ptrdiff_t q = 0; q < job->plan.channels; q += job->plan.c.kernels->lanes)
-            transform_image(&task, q);
+        transform_image(&task, 0, job->plan.channels);
     job->transformed[thread * FC_THREAD_NUMBERS] = block;
-    compute_filters(&task, index % panels);
+    multiply_filters(&task, index % panels, 0, job->plan.filters.depth_blocks);
+    store_filters(&task, index % panels);
+}
+
+/* The products of a part of the channels. */
+static void run_part(void *context, ptrdiff_t part, int thread)
+{
+    winograd_job *job = context;
+    const fc_winograd_plan *plan = &job->plan;
+    const ptrdiff_t first = fc_part(plan->filters.depth_blocks, plan->parts, part);
+    const ptrdiff_t end = fc_part(plan->filters.depth_blocks, plan->parts, part + 1);
+    winograd_task task = begin_task(job, 0, thread);
+    task.product = fc_at(&plan->c, job->products, part * product_elements(plan));
+    transform_image(&task, fc_winograd_depth(plan, first), fc_winograd_depth(plan, end));
+    multiply_filters(&task, 0, first, end);
+}
+
+/* The products of all parts, in their order, to the outputs. */
+static void sum_parts(winograd_job *job)
+{
+    const fc_winograd_plan *plan = &job->plan;
+    const fc_correlation *c = &plan->c;
+    const winograd_task task = begin_task(job, 0, 0);
+    for (int point = 0; point < plan->points; point++) {
+        const fc_winograd_range *range = fc_winograd_range_of(plan, &task.block, point);
+        char *sum = fc_at(c, job->products, point * plan->product_step + range->begin * c->kernels->tile_columns);
+        c->kernels->sum_partials(sum, sum, product_elements(plan), plan->parts,
+                                 (range->end - range->begin) * c->kernels->tile_columns, 0);
+    }
+    store_filters(&task, 0);
 }
 
 static void correlate(const fc_correlation *c, int m, int r, int threads, fc_workspace *workspace)
@@ -271,7 +312,7 @@ static void correlate(const fc_correlation *c, int m, int r, int threads, fc_wor
     winograd_job job = {0};
     const fc_winograd_plan *plan = &job.plan;
     fc_winograd_plan_of(&job.plan, c, m, r);
-    const ptrdiff_t tasks = c->groups * plan->blocks * plan->filters.panels;
+    const ptrdiff_t tasks = c->groups * plan->blocks * plan->filters.panels * plan->parts;
     threads = (int)fc_min(threads, tasks);
     const int holds = c->packed && !plan->holds_taps;
     /* If threads come to them more than once: to read what another core has written takes longer than to transform it
@@ -282,6 +323,8 @@ static void correlate(const fc_correlation *c, int m, int r, int threads, fc_wor
     job.filters_are_ready = holds || shares;
     job.filters = holds ? c->packed : fresh;
     job.transformed = fc_take(workspace, (size_t)(threads * FC_THREAD_NUMBERS) * sizeof *job.transformed);
+    if (plan->parts > 1)
+        job.products = fc_take(workspace, (size_t)(plan->parts * product_elements(plan)) * c->element);
     lay_out(&job, NULL);
     job.scratch = fc_take_scratch(workspace, threads, &job.scratch_bytes);
     if (!workspace->base)
@@ -290,7 +333,9 @@ static void correlate(const fc_correlation *c, int m, int r, int threads, fc_wor
         fc_winograd_transform_all_filters(plan, threads, fresh);
     for (int i = 0; i < threads; i++)
         job.transformed[i * FC_THREAD_NUMBERS] = -1;
-    fc_parallel_for(threads, tasks, run_task, &job);
+    fc_parallel_for(threads, tasks, plan->parts > 1 ? run_part : run_task, &job);
+    if (plan->parts > 1)
+        sum_parts(&job);
 }
 
 static size_t packed_bytes(const fc_correlation *c, int m, int r)

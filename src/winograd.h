@@ -25,6 +25,7 @@ typedef struct {
     ptrdiff_t tiles_h, tiles_w;        /* of an image */
     int edge_h, edge_w;                /* points a side of its last row and column of tiles if smaller, or 0 */
     ptrdiff_t rows, blocks;            /* rows of tiles of all images, one after the other; blocks they are split into */
+    ptrdiff_t parts;                   /* of the channels, whose products a task each sums */
     ptrdiff_t most_tiles;              /* in a block */
     ptrdiff_t image_rows;              /* rows of tiles whose pixels are copied at once */
     ptrdiff_t image_ld;                /* between tiles of a transformed image block */

@@ -44,11 +44,11 @@ static double product_cycles(const fc_winograd_plan *plan, ptrdiff_t blocks)
     return (double)plan->points * (double)blocks * tile_panels * (step * (double)plan->channels + calls);
 }
 
-/* of the transform of packed filters for each block; */
+/* of the transform of packed filters for each block, by vectors of them; */
 static double transform_cycles(const fc_winograd_plan *plan, ptrdiff_t blocks)
 {
-    const double filters = (double)plan->c.m * (double)plan->channels * (double)blocks;
-    return filters * (double)plan->points * 3.5 * vector_cycles(&plan->c) / (double)plan->c.kernels->lanes;
+    const double vectors = (double)(fc_ceil_div(plan->c.m, plan->c.kernels->lanes) * plan->channels * blocks);
+    return vectors * (double)plan->points * 3.5 * vector_cycles(&plan->c);
 }
 
 /* and of filters transformed beforehand that no cache keeps, which are multiplied no faster than they are read: 3 and 6.7
@@ -105,14 +105,14 @@ double fc_winograd_cycles(const fc_correlation *c, int m, int r)
     const double tiles = (double)(plan.rows * plan.tiles_w) * fc_winograd_points_share(&plan);
     const double image = image_cycles(&plan);
     /* Packed, and put in its place; taps that lie apart are turned first. */
-    const double square = (double)(r * r * (plan.full ? 1 : 2)) * 7.5 / lanes + (fc_taps_lie_apart(c) ? 0.4 * r * r : 0);
-    const double packing = c->held ? 0 : (double)plan.blocks * (double)c->m * q * square;
+    const double square = (double)(r * r * (plan.full ? 1 : 2)) * 7.5 + (fc_taps_lie_apart(c) ? 0.4 * r * r * lanes : 0);
+    const double packing = c->held ? 0 : (double)plan.blocks * (double)fc_ceil_div(c->m, c->kernels->lanes) * q * square;
     const double transforms = c->held && !plan.holds_taps ? 0 : transform_cycles(&plan, plan.blocks);
     const double streaming = plan.holds_taps ? 0 : streaming_cycles(&plan);
     const double products = fmax(product_cycles(&plan, plan.blocks), streaming);
     const double output = (double)fc_ceil_div(c->m, c->kernels->lanes) * tiles * points * 4.5 * vector_cycles(c);
     /* A lone task leaves other threads without work, while other algorithms share theirs. */
-    const double alone = c->groups * plan.blocks * plan.filters.panels == 1 ? 1.4 : 1;
+    const double alone = c->groups * plan.blocks * plan.filters.panels * plan.parts == 1 ? 1.4 : 1;
     return 5000 + memory_cycles(c) + alone * (double)c->groups * (image + packing + transforms + products + output);
 }
 

@@ -32,12 +32,23 @@ static int place_taps(fc_winograd_plan *plan)
     return r == 3 || last >= 3;
 }
 
+/* Of few tiles and one panel of filters the channels alone can give two threads work that they do not both do. */
+static int splits_channels(const fc_winograd_plan *plan)
+{
+    const fc_correlation *c = &plan->c;
+    const ptrdiff_t tiles = plan->rows * plan->tiles_w;
+    return c->groups == 1 && c->m <= c->kernels->tile_columns && tiles < 4 * c->kernels->tile_rows && c->q > 1 &&
+           plan->channels > fc_max(c->kernels->lanes, FC_WINOGRAD_PART_CHANNELS * tiles);
+}
+
 static fc_winograd_filters plan_filters(const fc_winograd_plan *plan)
 {
     const fc_correlation *c = &plan->c;
     const ptrdiff_t width = c->kernels->tile_columns, lanes = c->kernels->lanes;
     const ptrdiff_t block = fc_winograd_sums_briefly(plan) ? FC_WINOGRAD_SHORT_DEPTH : FC_WINOGRAD_DEPTH_BLOCK;
-    const ptrdiff_t depth_blocks = fc_min(c->q, fc_ceil_div(plan->channels, block));
+    ptrdiff_t depth_blocks = fc_min(c->q, fc_ceil_div(plan->channels, block));
+    if (splits_channels(plan) && c->q > depth_blocks)
+        depth_blocks = fc_ceil_div(depth_blocks, 2) * 2;
     const ptrdiff_t step = fc_odd_lines(c, fc_ceil_div(c->q, depth_blocks) * plan->phases * width + lanes);
     return (fc_winograd_filters){fc_ceil_div(c->m, width), depth_blocks, step, plan->points * step};
 }
@@ -50,6 +61,8 @@ static ptrdiff_t fewest_blocks(const fc_winograd_plan *plan)
     const ptrdiff_t panels = c->groups * plan->filters.panels;
     const ptrdiff_t tiles = plan->rows * plan->tiles_w;
     const int fill_registers = tiles >= 4 * c->kernels->tile_rows;
+    if (splits_channels(plan))
+        return 1;
     if (panels == 1)
         return fill_registers ? 4 : fc_max(1, fc_min(2, tiles / FC_WINOGRAD_FEWEST_TILES));
     if (c->groups == 1 && plan->rows > 1 && tiles >= 2 * FC_WINOGRAD_FEWEST_TILES && fc_winograd_pays_in_halves(plan))
@@ -104,6 +117,7 @@ int fc_winograd_plan_of(fc_winograd_plan *plan, const fc_correlation *given, int
     plan->rows = c->n * plan->tiles_h;
     plan->filters = plan_filters(plan);
     plan->blocks = choose_blocks(plan);
+    plan->parts = plan->blocks == 1 && splits_channels(plan) ? 2 : 1;
     const ptrdiff_t rows = fc_ceil_div(plan->rows, plan->blocks);
     plan->most_tiles = rows * plan->tiles_w;
     const double row_bytes = (double)(plan->tiles_w + 1) * m * m * (double)c->kernels->lanes * (double)c->element;

@@ -42,6 +42,20 @@ def test_one_at_every_pixel(rng, isa, dtype, layout, variant, padding, activatio
     assert_same(forward(x, w, b, algo=variant, **options), exact, scale=100)
 
 
+@pytest.mark.parametrize("channel", [3, 60])
+def test_one_in_a_part_of_the_channels(rng, isa, dtype, layout, variant, channel):
+    """Of few tiles, one panel of filters and many channels these are summed in two parts."""
+    side = WINOGRAD[variant][1]
+    x, w, b = integers(rng, (1, 70, 7, 9), (5, 70, side, side), (5,))
+    x[0, channel, 3, 8] = np.inf
+    x, w, b = activations(x, layout, dtype), weights(w, layout, dtype), b.astype(dtype)
+    options = {"padding": side // 2, "activation": "relu", "layout": layout}
+    exact = forward(x, w, b, algo="im2col", **options)
+    assert np.isinf(exact).any()
+    assert np.isfinite(exact).any()
+    assert_same(forward(x, w, b, algo=variant, **options), exact, scale=1000)
+
+
 @pytest.mark.parametrize("pads", [((0, 0), (0, 0)), ((2, 0), (1, 2))], ids=str)
 def test_one_at_every_pixel_of_an_output_gradient(rng, isa, dtype, layout, variant, pads):
     side = WINOGRAD[variant][1]
