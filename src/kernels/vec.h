@@ -84,6 +84,7 @@ FC_INLINE void vstore_n(real *p, vec v, int n) { _mm512_mask_storeu_pd(p, (__mma
 FC_INLINE vec vload_lanes(const real *p, uint32_t lanes) { return _mm512_maskz_loadu_pd((__mmask8)lanes, p); }
 FC_INLINE void vstore_lanes(real *p, vec v, uint32_t lanes) { _mm512_mask_storeu_pd(p, (__mmask8)lanes, v); }
 #elif defined(__AVX2__) && FC_VECTOR_BYTES == 32
+/* First lanes are stored in halves: AMD's cores take a dozen cycles or more for a masked store. */
 FC_INLINE __m256i FC_NAME(vec_first_lanes)(int n)
 {
     static const lane_int ones_then_zeros[2 * LANES] = {
@@ -106,12 +107,45 @@ FC_INLINE __m256i FC_NAME(vec_lanes)(uint32_t lanes)
 #if FC_REAL_BITS == 32
 FC_INLINE vec vload_lanes(const real *p, uint32_t lanes) { return _mm256_maskload_ps(p, FC_NAME(vec_lanes)(lanes)); }
 FC_INLINE vec vload_n(const real *p, int n) { return _mm256_maskload_ps(p, FC_NAME(vec_first_lanes)(n)); }
-FC_INLINE void vstore_n(real *p, vec v, int n) { _mm256_maskstore_ps(p, FC_NAME(vec_first_lanes)(n), v); }
+FC_INLINE void vstore_n(real *p, vec v, int n)
+{
+    if (n == LANES) {
+        vstore(p, v);
+        return;
+    }
+    __m128 part = _mm256_castps256_ps128(v);
+    if (n & 4) {
+        _mm_storeu_ps(p, part);
+        part = _mm256_extractf128_ps(v, 1);
+        p += 4;
+    }
+    if (n & 2) {
+        _mm_storel_pi((__m64 *)(void *)p, part);
+        part = _mm_movehl_ps(part, part);
+        p += 2;
+    }
+    if (n & 1)
+        _mm_store_ss(p, part);
+}
 FC_INLINE void vstore_lanes(real *p, vec v, uint32_t lanes) { _mm256_maskstore_ps(p, FC_NAME(vec_lanes)(lanes), v); }
 #else
 FC_INLINE vec vload_lanes(const real *p, uint32_t lanes) { return _mm256_maskload_pd(p, FC_NAME(vec_lanes)(lanes)); }
 FC_INLINE vec vload_n(const real *p, int n) { return _mm256_maskload_pd(p, FC_NAME(vec_first_lanes)(n)); }
-FC_INLINE void vstore_n(real *p, vec v, int n) { _mm256_maskstore_pd(p, FC_NAME(vec_first_lanes)(n), v); }
+FC_INLINE void vstore_n(real *p, vec v, int n)
+{
+    if (n == LANES) {
+        vstore(p, v);
+        return;
+    }
+    __m128d part = _mm256_castpd256_pd128(v);
+    if (n & 2) {
+        _mm_storeu_pd(p, part);
+        part = _mm256_extractf128_pd(v, 1);
+        p += 2;
+    }
+    if (n & 1)
+        _mm_store_sd(p, part);
+}
 FC_INLINE void vstore_lanes(real *p, vec v, uint32_t lanes) { _mm256_maskstore_pd(p, FC_NAME(vec_lanes)(lanes), v); }
 #endif
 #else
