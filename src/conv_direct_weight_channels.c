@@ -152,22 +152,21 @@ static void accumulate_unit(const gradient_task *task, const fc_weight_unit *uni
     }
 }
 
-/* Pairs, the filters of each side by side, to where dw has them. */
+/* Pairs, the filters of each side by side, to where dw has them: as OIHW has them whole filters, or with HWIO one pair's of
+ * all panels after the other, for lines are then written at once. */
 static void store_sum(const gradient_task *task, char *dw)
 {
     const fc_correlation *c = task->job->c;
     const ptrdiff_t width = c->kernels->tile_columns;
-    for (ptrdiff_t m = task->m; m < task->m + task->filters; m += width) {
-        const ptrdiff_t columns = fc_min(width, task->m + task->filters - m);
-        const char *sum = fc_at(c, task->sum, (m - task->m) * task->pairs);
-        char *to = fc_at(c, dw, task->group * c->w_group + m * c->w_m + task->q * c->w_q);
-        if (fc_steps_are_contiguous(c)) {
-            c->kernels->store_strided(to, 1, c->w_m, sum, width, task->pairs, columns);
-            continue;
-        }
-        for (ptrdiff_t i = 0; i < task->pairs; i++)
-            c->kernels->store_strided(fc_at(c, to, i / c->taps * c->w_q + c->tap[i % c->taps].weight), 0, c->w_m,
-                                      fc_at(c, sum, i * width), width, 1, columns);
+    char *to = fc_at(c, dw, task->group * c->w_group + task->m * c->w_m + task->q * c->w_q);
+    const int whole_filters = fc_steps_are_contiguous(c);
+    const ptrdiff_t passes = whole_filters ? 1 : task->pairs, pairs = whole_filters ? task->pairs : 1;
+    for (ptrdiff_t i = 0; i < passes; i++) {
+        const ptrdiff_t pair = whole_filters ? 0 : i / c->taps * c->w_q + c->tap[i % c->taps].weight;
+        for (ptrdiff_t m = 0; m < task->filters; m += width)
+            c->kernels->store_strided(fc_at(c, to, m * c->w_m + pair), 1, c->w_m,
+                                      fc_at(c, task->sum, m * task->pairs + i * width), width, pairs,
+                                      fc_min(width, task->filters - m));
     }
 }
 
