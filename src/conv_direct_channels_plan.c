@@ -114,6 +114,17 @@ static void plan_parts(fc_channels_job *job)
     }
 }
 
+/* Whether all rows are better one block, whose image is copied some channels at a time, between which its outputs wait, than
+ * `blocks` that each read all weights. */
+static int takes_all_rows(const fc_channels_job *given, ptrdiff_t blocks)
+{
+    const fc_correlation *c = given->c;
+    fc_channels_job job = *given;
+    job.rows = job.height;
+    const double outputs = (double)(c->m * c->oh * c->ow) * (double)c->element;
+    return 2 * outputs * (double)chunks_in_cache(&job) < (double)((ptrdiff_t)job.group_bytes * (blocks - 1));
+}
+
 /* Rows of a block: few enough for all threads to have work and for its image and outputs to stay in L2, enough for a
  * panel of weights to be used some times. Depth blocks of a chunk: as many as stay in L2. */
 static void plan_block(fc_channels_job *job, int threads)
@@ -134,6 +145,8 @@ static void plan_block(fc_channels_job *job, int threads)
             job->rows = fc_min(most, fc_max(fewest, fc_ceil_div(job->height, fc_ceil_div(wanted, products))));
         while (job->rows > fewest && image_bytes(job) > FC_DIRECT_IMAGE_BYTES)
             job->rows = fc_max(fewest, fc_ceil_div(job->rows, 2));
+        if (most >= job->height && products * panels >= wanted && takes_all_rows(job, fc_ceil_div(job->height, job->rows)))
+            job->rows = job->height;
         job->chunks = chunks_in_cache(job);
     }
     /* As many for each thread, of equal heights: 26 rows are not six times 4 and a rest. */
