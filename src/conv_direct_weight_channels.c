@@ -23,7 +23,6 @@ typedef struct {
     ptrdiff_t rows;              /* of y in a unit */
     ptrdiff_t images;            /* of as few pixels that several are one unit */
     ptrdiff_t panels;            /* of filters */
-    ptrdiff_t channel_step;      /* channels that a copy of the image takes at once, of which no block has a part */
     ptrdiff_t panel_blocks, channel_blocks, chunks;
     size_t image_bytes, dy_bytes, sum_bytes, offset_bytes, scratch_bytes;
     char *scratch;
@@ -37,18 +36,7 @@ typedef struct {
     ptrdiff_t *row_offset, *step_offset;
 } gradient_task;
 
-static ptrdiff_t channel_steps(const gradient_job *job) { return fc_ceil_div(job->c->q, job->channel_step); }
-
-/* The first channel of a block. */
-static ptrdiff_t first_channel(const gradient_job *job, ptrdiff_t block)
-{
-    return fc_min(job->c->q, job->channel_step * fc_part(channel_steps(job), job->channel_blocks, block));
-}
-
-static ptrdiff_t most_channels(const gradient_job *job)
-{
-    return fc_min(job->c->q, job->channel_step * fc_ceil_div(channel_steps(job), job->channel_blocks));
-}
+static ptrdiff_t most_channels(const gradient_job *job) { return fc_ceil_div(job->c->q, job->channel_blocks); }
 
 static ptrdiff_t most_panels(const gradient_job *job) { return fc_ceil_div(job->panels, job->panel_blocks); }
 
@@ -184,13 +172,13 @@ static void run_task(void *context, ptrdiff_t index, int thread)
         .job = job,
         .group = group,
         .m = width * fc_part(job->panels, job->panel_blocks, panel_block),
-        .q = first_channel(job, channel_block),
+        .q = fc_part(c->q, job->channel_blocks, channel_block),
         .image = scratch,
         .dy = scratch + job->image_bytes,
         .sum = scratch + job->image_bytes + job->dy_bytes,
     };
     task.filters = fc_min(c->m, width * fc_part(job->panels, job->panel_blocks, panel_block + 1)) - task.m;
-    task.channels = first_channel(job, channel_block + 1) - task.q;
+    task.channels = fc_part(c->q, job->channel_blocks, channel_block + 1) - task.q;
     task.pairs = task.channels * c->taps;
     task.row_offset = (ptrdiff_t *)(void *)(task.sum + job->sum_bytes);
     task.step_offset = task.row_offset + task.pairs;
@@ -264,22 +252,25 @@ static int chunks_are_uneven(ptrdiff_t units, ptrdiff_t chunks)
     return (double)fc_ceil_div(units, chunks) / (double)units - 1 / (double)chunks > 0.0625;
 }
 
+/* What the parts add, and the threads' idleness, in cycles. */
+static double division_cycles(const gradient_job *job, const part_costs *cost, double products, int threads)
+{
+    return cycles_of_parts(cost, job) + products * idle_share(job, threads);
+}
+
 /* Divides the work into tasks for threads, by panels or by channels, whichever costs less, as long as that gains. */
 static void divide(gradient_job *job, const part_costs *cost, double products, int threads)
 {
-    const ptrdiff_t channels = channel_steps(job);
-    for (double idle = idle_share(job, threads), next;; idle = next) {
-        gradient_job trial = *job;
-        const double by_panels = (double)job->panel_blocks * cost->panels;
-        const double by_channels = (double)job->channel_blocks * cost->channels;
-        if (job->panel_blocks < job->panels && (by_panels <= by_channels || job->channel_blocks == channels))
-            trial.panel_blocks = fc_min(2 * job->panel_blocks, job->panels);
-        else
-            trial.channel_blocks = fc_min(2 * job->channel_blocks, channels);
-        next = idle_share(&trial, threads);
-        if (cycles_of_parts(cost, &trial) - cycles_of_parts(cost, job) >= products * (idle - next))
+    for (double least = division_cycles(job, cost, products, threads);;) {
+        gradient_job by_panels = *job, by_channels = *job;
+        by_panels.panel_blocks = fc_min(2 * job->panel_blocks, job->panels);
+        by_channels.channel_blocks = fc_min(2 * job->channel_blocks, job->c->q);
+        const double panels = division_cycles(&by_panels, cost, products, threads);
+        const double channels = division_cycles(&by_channels, cost, products, threads);
+        if (fmin(panels, channels) >= least)
             break;
-        *job = trial;
+        *job = panels < channels ? by_panels : by_channels;
+        least = fmin(panels, channels);
     }
 }
 
@@ -289,9 +280,8 @@ static int plan(gradient_job *job, const fc_correlation *c, int threads)
 {
     const ptrdiff_t width = c->kernels->tile_columns, element = (ptrdiff_t)c->element;
     *job = (gradient_job){.c = c, .in_place = fc_sees_image_itself(c), .panels = fc_ceil_div(c->m, width)};
-    job->channel_step = c->x_w == 1 ? 1 : c->kernels->lanes;
-    const ptrdiff_t pairs = FC_GRADIENT_PANEL_BYTES / (width * element), step_pairs = job->channel_step * c->taps;
-    job->channel_blocks = fc_ceil_div(channel_steps(job), fc_max(1, pairs / step_pairs));
+    const ptrdiff_t pairs = FC_GRADIENT_PANEL_BYTES / (width * element);
+    job->channel_blocks = fc_ceil_div(c->q, fc_max(1, pairs / c->taps));
     ptrdiff_t channels = most_channels(job);
     double image = 0;
     for (job->rows = fc_min(c->oh, fc_max(1, FC_GRADIENT_PIXELS / c->ow));; job->rows = fc_ceil_div(job->rows, 2)) {
@@ -300,6 +290,9 @@ static int plan(gradient_job *job, const fc_correlation *c, int threads)
         if (job->rows == 1 || image <= FC_DIRECT_IMAGE_BYTES)
             break;
     }
+    /* Units of equal heights, for chunks to be. */
+    job->rows = fc_ceil_div(c->oh, fc_ceil_div(c->oh, job->rows));
+    job->block = fc_image_block_for(c, job->rows);
     const ptrdiff_t pixels = job->rows * c->ow;
     job->images = 1;
     if (job->in_place && pixels <= FC_GRADIENT_FEW_PIXELS)
