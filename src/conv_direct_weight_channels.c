@@ -246,7 +246,7 @@ static double idle_share(const gradient_job *job, int threads)
     return panels * channels * ((double)fc_ceil_div(tasks, threads) + 0.1) * (double)threads / (double)tasks - 1;
 }
 
-/* Three units in two chunks would leave one of two threads without work for a third of the time. */
+/* Three units in two chunks, shared by channels, took two threads as long as four would. */
 static int chunks_are_uneven(ptrdiff_t units, ptrdiff_t chunks)
 {
     return (double)fc_ceil_div(units, chunks) / (double)units - 1 / (double)chunks > 0.0625;

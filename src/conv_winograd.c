@@ -4,9 +4,9 @@
  * transformed, multiplied point by point with the tiles by the micro-kernel, lanes along filters, and the products
  * transformed into the output.
  *
- * A task is a panel of filters of a block, or if that is the only one a part of the channels. Threads go through neighbouring tasks, and each transforms the image of a
+ * A task is a panel of filters of a block. Threads go through neighbouring tasks, and each transforms the image of a
  * block for itself, at its first panel: what another core has written would come line by line, for more than it costs
- * anew.
+ * anew. A lone panel of few tiles is two tasks, the products of half of the channels each.
  *
  * A NaN or an infinity would spread over its tile. Where a channel of a block comes out not finite it is computed again
  * without transform, so that it reaches exactly the outputs that see it.

@@ -112,8 +112,10 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
             const ptrdiff_t at = a_by_steps ? a_offset[r] : 0;
             vec b_vector[FC_WIDE_VECTORS];
             FC_UNROLL
-            for (int j = 0; j < vectors; j++)
-                b_vector[j] = rows > 1 && vectors > 1 ? vload_once(b_row + j * b_vector_step) : vload(b_row + j * b_vector_step);
+            for (int j = 0; j < vectors; j++) {
+                const real *at_vector = b_row + j * b_vector_step;
+                b_vector[j] = rows > 1 && vectors > 1 ? vload_once(at_vector) : vload(at_vector);
+            }
             FC_UNROLL
             for (int i = 0; i < rows; i++) {
                 vec a_element = vset1(a_by_rows                        ? a[i * tile->a_row]

@@ -84,7 +84,6 @@ FC_INLINE void vstore_n(real *p, vec v, int n) { _mm512_mask_storeu_pd(p, (__mma
 FC_INLINE vec vload_lanes(const real *p, uint32_t lanes) { return _mm512_maskz_loadu_pd((__mmask8)lanes, p); }
 FC_INLINE void vstore_lanes(real *p, vec v, uint32_t lanes) { _mm512_mask_storeu_pd(p, (__mmask8)lanes, v); }
 #elif defined(__AVX2__) && FC_VECTOR_BYTES == 32
-/* First lanes are stored in halves: AMD's cores take a dozen cycles or more for a masked store. */
 FC_INLINE __m256i FC_NAME(vec_first_lanes)(int n)
 {
     static const lane_int ones_then_zeros[2 * LANES] = {
@@ -107,6 +106,7 @@ FC_INLINE __m256i FC_NAME(vec_lanes)(uint32_t lanes)
 #if FC_REAL_BITS == 32
 FC_INLINE vec vload_lanes(const real *p, uint32_t lanes) { return _mm256_maskload_ps(p, FC_NAME(vec_lanes)(lanes)); }
 FC_INLINE vec vload_n(const real *p, int n) { return _mm256_maskload_ps(p, FC_NAME(vec_first_lanes)(n)); }
+/* In halves: AMD's cores take a dozen cycles or more for a masked store. */
 FC_INLINE void vstore_n(real *p, vec v, int n)
 {
     if (n == LANES) {
