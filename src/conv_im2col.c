@@ -257,9 +257,9 @@ static double panel_cycles(const fc_correlation *c)
                        : fc_gathers_vectors(c) ? 3.5 * (double)fc_ceil_div(c->ow, c->kernels->lanes)
                                                : 5.5 + 0.65 * (double)c->ow;
     const double gathered = (double)fc_depth(c) * (double)c->oh * row;
-    /* From memory panels come in shorter runs than image blocks, of NHWC's groups a part of every pixel. */
+    /* From memory panels come in shorter runs than image blocks, once for each tap; of NHWC's groups a part of every pixel. */
     const double bytes = (double)(c->n * c->groups * c->q) * (double)(c->h * c->w) * (double)c->element;
-    const double far = bytes > FC_FAR_BYTES ? (nhwc && c->groups > 1 ? 0.4 : 0.1) * bytes : 0;
+    const double far = bytes > FC_FAR_BYTES ? (nhwc && c->groups > 1 ? 0.4 : !nhwc && c->taps == 1 ? 0.075 : 0.1) * bytes : 0;
     /* Finding the runs of a panel, or its pixels, costs as much for one channel as for many. */
     const double panels = (double)fc_ceil_div(pixels, nhwc ? c->kernels->tile_rows : c->kernels->tile_columns);
     const double runs = panels * (nhwc ? 170 * (double)(c->taps + blocks - 1) : 80 * (double)(c->taps * blocks));
