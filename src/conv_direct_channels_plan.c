@@ -82,7 +82,7 @@ static ptrdiff_t choose_pixel_blocks(const fc_channels_job *job, int threads)
     return best;
 }
 
-/* Whether panels leave two threads with unequal work: an odd vector or two of so few. */
+/* Whether so few panels are no equal work for two threads: a lone one, or a third, or one that is half empty. */
 static int panels_are_uneven(const fc_correlation *c)
 {
     const ptrdiff_t vectors = fc_ceil_div(c->m, c->kernels->lanes);
@@ -122,7 +122,7 @@ static int takes_all_rows(const fc_channels_job *given, ptrdiff_t blocks)
     fc_channels_job job = *given;
     job.rows = job.height;
     const double outputs = (double)(c->m * c->oh * c->ow) * (double)c->element;
-    return 2 * outputs * (double)chunks_in_cache(&job) < (double)((ptrdiff_t)job.group_bytes * (blocks - 1));
+    return 2 * outputs * (double)chunks_in_cache(&job) < (double)job.group_bytes * (double)(blocks - 1);
 }
 
 /* Rows of a block: few enough for all threads to have work and for its image and outputs to stay in L2, enough for a

@@ -150,9 +150,9 @@ static void store_sum(const gradient_task *task, char *dw)
     const int whole_filters = fc_steps_are_contiguous(c);
     const ptrdiff_t passes = whole_filters ? 1 : task->pairs, pairs = whole_filters ? task->pairs : 1;
     for (ptrdiff_t i = 0; i < passes; i++) {
-        const ptrdiff_t pair = whole_filters ? 0 : i / c->taps * c->w_q + c->tap[i % c->taps].weight;
+        const ptrdiff_t offset = whole_filters ? 0 : i / c->taps * c->w_q + c->tap[i % c->taps].weight;
         for (ptrdiff_t m = 0; m < task->filters; m += width)
-            c->kernels->store_strided(fc_at(c, to, m * c->w_m + pair), 1, c->w_m,
+            c->kernels->store_strided(fc_at(c, to, m * c->w_m + offset), 1, c->w_m,
                                       fc_at(c, task->sum, m * task->pairs + i * width), width, pairs,
                                       fc_min(width, task->filters - m));
     }

@@ -34,7 +34,7 @@ double fc_rows_cycles(const fc_correlation *c, const fc_gemm *gemm)
     /* Of each group a pixel is other lines. */
     const double lines = c->groups > 1 ? 10 * (double)gemm->k : 0;
     /* A panel's 64 bytes of a pixel lie in two lines, as 128 do in three. */
-    const double step = c->kernels->lanes * (ptrdiff_t)c->element < 64 ? 1.3 : 1.08;
+    const double step = fc_vectors_are_narrow(c) ? 1.3 : 1.08;
     const double products = images * (step * fc_gemm_cycles(gemm) + 60 * calls + lines);
     return fmax(products, 0.2 * (images * (double)gemm->k * bytes - FC_FAR_BYTES));
 }

@@ -81,6 +81,12 @@ static inline double fc_tiles_step_cycles(double rows, ptrdiff_t vectors, double
            (double)(vectors % 2) * (odd > latency ? odd : latency);
 }
 
+/* Vectors of 32 bytes or less, as AVX2 has them. */
+static inline int fc_vectors_are_narrow(const fc_correlation *c)
+{
+    return c->kernels->lanes * (ptrdiff_t)c->element < 64;
+}
+
 /* What copies take, whose stores of a vector in halves are slower than their loads. */
 static inline double fc_copy_passes(void) { return fc_vector_passes() == 2 ? 1.6 : 1; }
 

@@ -1,6 +1,7 @@
 /* Packing of weights: any strides, so that forward, transposed and either layout share it. */
 #include "pack_weights.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "blocking.h"
@@ -86,6 +87,24 @@ void fc_pack_weight_panel(const fc_correlation *c, fc_lanes lanes, ptrdiff_t gro
             kernels->pack_columns(to, range.step * width, row, (int)filled, c->w_q, range.count);
         }
     }
+}
+
+/* What turning a tap's channels of a depth block takes, of which the last vector is not full, over that of all. */
+static double run_share(const fc_correlation *c)
+{
+    const double vectors = (double)FC_DEPTH_BLOCK / (double)(c->taps * c->kernels->lanes);
+    return c->order == FC_BY_CHANNEL && c->q * c->taps > FC_DEPTH_BLOCK ? ceil(vectors) / vectors : 1;
+}
+
+/* Transposed in registers, a vector at a time, where they do not lie apart; of NHWC's
+ * input gradient tap by tap. */
+double fc_packing_cycles(const fc_correlation *c)
+{
+    const int apart = fc_taps_lie_apart(c);
+    const double weight = !apart ? 0.8 : c->w_q == 1 ? 1.5 * run_share(c) : 4;
+    /* A vector takes as long for few filters. */
+    const double rows = (double)(apart ? c->m : fc_max(c->m, c->kernels->lanes));
+    return c->held ? 0 : weight * (double)c->groups * rows * (double)fc_depth(c);
 }
 
 static double output_bytes(const fc_correlation *c)

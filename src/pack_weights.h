@@ -2,9 +2,6 @@
 #ifndef FC_PACK_WEIGHTS_H
 #define FC_PACK_WEIGHTS_H
 
-#include <math.h>
-
-#include "blocking.h"
 #include "gemm.h"
 
 /* Steps of the reduction. */
@@ -33,22 +30,8 @@ static inline int fc_taps_lie_apart(const fc_correlation *c)
 {
     return c->w_m != 1 && !fc_steps_are_contiguous(c) && !fc_taps_are_contiguous(c);
 }
-/* What turning a tap's channels of a depth block takes, of which the last vector is not full, over that of all. */
-static inline double fc_run_share(const fc_correlation *c)
-{
-    const double vectors = (double)FC_DEPTH_BLOCK / (double)(c->taps * c->kernels->lanes);
-    return c->order == FC_BY_CHANNEL && c->q * c->taps > FC_DEPTH_BLOCK ? ceil(vectors) / vectors : 1;
-}
-/* All weights, unless they are held: transposed in registers, a vector at a time, where they do not lie apart; of NHWC's
- * input gradient tap by tap. */
-static inline double fc_packing_cycles(const fc_correlation *c)
-{
-    const int apart = fc_taps_lie_apart(c);
-    const double weight = !apart ? 0.8 : c->w_q == 1 ? 1.5 * fc_run_share(c) : 4;
-    /* A vector takes as long for few filters. */
-    const double rows = (double)(apart ? c->m : fc_max(c->m, c->kernels->lanes));
-    return c->held ? 0 : weight * (double)c->groups * rows * (double)fc_depth(c);
-}
+/* Cycles of packing all weights, unless they are held. */
+double fc_packing_cycles(const fc_correlation *c);
 /* How weights are held for later calls: as operand A (lanes along pixels) or B. */
 const fc_packing *fc_panel_packing(fc_lanes lanes, fc_step_order order);
 /* All weights in panels: held ones, or what a call packs for several tasks. That is done once for all threads or, of few

@@ -10,7 +10,7 @@
 /* Transforms are stores and sums of vectors, of which two of 32 bytes are done at once, or halves of one of 64. */
 static double vector_cycles(const fc_correlation *c)
 {
-    return c->kernels->lanes * (ptrdiff_t)c->element < 64 ? 0.8 : fc_vector_passes() == 2 ? 1.4 : 1;
+    return fc_vectors_are_narrow(c) ? 0.8 : fc_vector_passes() == 2 ? 1.4 : 1;
 }
 
 /* Cycles of a group: of a vector of channels of x, to lay its pixels side by side (those of phases lie apart, and where
@@ -155,6 +155,6 @@ double fc_winograd_weight_cycles(const fc_correlation *c, int m, int r)
     const double x = bytes_of(c, c->q, c->h, c->w), dy = bytes_of(c, c->m, c->oh, c->ow);
     const double reading = c->layout == FC_NHWC ? far_cycles(x) + far_cycles(dy) : 0;
     /* Vectors of 32 bytes: fits to 114 random problems. */
-    const double narrow = c->kernels->lanes * (ptrdiff_t)c->element < 64 ? 1.2 : 1;
+    const double narrow = fc_vectors_are_narrow(c) ? 1.2 : 1;
     return regions + reading + narrow * (double)c->groups * (transforms + products + gradient);
 }

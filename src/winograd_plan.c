@@ -53,7 +53,7 @@ static fc_winograd_filters plan_filters(const fc_winograd_plan *plan)
     return (fc_winograd_filters){fc_ceil_div(c->m, width), depth_blocks, step, plan->points * step};
 }
 
-/* The fewest blocks: some for threads to share if there is one panel of filters, and tiles are enough; or where the image
+/* The fewest blocks: some for threads to share if there is one panel of filters, unless they share the channels, and tiles are enough; or where the image
  * takes long beside the filters; or an odd number of few, and both blocks have tiles enough to pay for their filters. */
 static ptrdiff_t fewest_blocks(const fc_winograd_plan *plan)
 {

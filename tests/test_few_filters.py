@@ -1,4 +1,4 @@
-"""Direct convolution with a vector of filters or less: tiles of every height, over pixels in place and in a block."""
+"""Direct convolution with few filters: tiles of every height, in place and in a block, and parts of a reduction."""
 
 from __future__ import annotations
 
@@ -63,23 +63,3 @@ def test_long_reductions_for_few_pixels(rng, isa, dtype, filters, side):
             held = Conv2d(w, b, padding=side // 2, activation="relu", algo="direct")(x)
         np.testing.assert_array_equal(y, exact)
         np.testing.assert_array_equal(held, exact)
-
-
-@pytest.mark.parametrize("planes", [(2, 3), (3, 3), (5, 7), (16, 15)])
-def test_pixels_of_a_phase(rng, isa, dtype, layout, planes):
-    """The input gradient of a 1x1 kernel with a stride: all pixels of dy are one row, those of dx lie apart."""
-    (h, w), channels, filters = planes, 35, 24
-    weights = rng.integers(-4, 5, (filters, channels, 1, 1)).astype(dtype)
-    dy = rng.integers(-4, 5, (2, filters, h, w)).astype(dtype)
-    shape = (2, channels, 2 * h, 3 * w)
-    exact = reference.conv2d_backward_input(dy, weights, shape, stride=(2, 3))
-    if layout == "NHWC":
-        dy, weights = (
-            np.ascontiguousarray(a.transpose(axes)) for a, axes in ((dy, (0, 2, 3, 1)), (weights, (2, 3, 1, 0)))
-        )
-        shape, exact = (2, 2 * h, 3 * w, channels), exact.transpose(0, 2, 3, 1)
-    for algo in ("direct", "im2col"):
-        for threads in (1, 3):
-            with fastconv.threads(threads):
-                dx = fastconv.conv2d_backward_input(dy, weights, shape, stride=(2, 3), layout=layout, algo=algo)
-            np.testing.assert_array_equal(dx, exact)

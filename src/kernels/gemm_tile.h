@@ -113,6 +113,7 @@ FC_INLINE void FC_NAME(gemm_tile_body)(const fc_tile *tile, const int rows, cons
             vec b_vector[FC_WIDE_VECTORS];
             FC_UNROLL
             for (int j = 0; j < vectors; j++) {
+                /* One vector's loads are hidden by the latency of its products. */
                 const real *at_vector = b_row + j * b_vector_step;
                 b_vector[j] = rows > 1 && vectors > 1 ? vload_once(at_vector) : vload(at_vector);
             }
